@@ -1,0 +1,1 @@
+"""An anonymous, horizontally scalable chat server: supervised trio actors over a log."""

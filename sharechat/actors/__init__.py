@@ -1,0 +1,1 @@
+"""The actors: supervised trio tasks, each with one mailbox."""

@@ -1,0 +1,102 @@
+"""The janitor: keeps this process's lease, and clears up after dead processes and old rooms."""
+
+from collections.abc import Callable, Collection
+
+import structlog
+import trio
+
+from sharechat import messages
+from sharechat.actors.journal import Journal
+from sharechat.actors.lease import LeaseWatcher
+from sharechat.actors.policy import Policy
+from sharechat.errors import LeaseLostError, UnavailableError
+from sharechat.messages import MemberId, ProcessId, RoomId
+from sharechat.ports import Present, Queue, Repository
+
+log = structlog.get_logger()
+
+
+class Janitor:
+    """One task, which works once every `lease_interval` seconds.
+
+    `present()` are the members that are here; `lost()` is called when the others took
+    this process for dead, after which it goes by another `process_id`.
+    """
+
+    def __init__(
+        self,
+        repository: Repository,
+        queue: Queue,
+        present: Callable[[], Collection[MemberId]],
+        lost: Callable[[], None],
+        policy: Policy,
+    ) -> None:
+        self.process_id: ProcessId = messages.new_process_id()
+        self._repository = repository
+        self._queue = queue
+        self._present = present
+        self._lost = lost
+        self._policy = policy
+        self._watcher = LeaseWatcher(policy.lease_ttl, patience=policy.lease_ttl / 2)
+        self._reconcile_at = float("-inf")
+        self._clean_at = float("-inf")
+
+    async def open(self) -> None:
+        """Make this process known. Raises UnavailableError; must return before `start`."""
+        await self._repository.open_lease(self.process_id)
+
+    async def close(self) -> None:
+        """Give the lease back: whoever is still a member through it leaves at once."""
+        await self._repository.end_lease(self.process_id)
+
+    async def start(self, journal: Journal) -> None:
+        """Run the actor until cancelled; cancelling leaves nothing behind."""
+        while True:
+            try:
+                await self._work(journal)
+            except LeaseLostError:
+                log.warning("lease lost, starting afresh", process=self.process_id)
+                self.process_id = messages.new_process_id()
+                self._lost()
+                await self._open_again()
+            except UnavailableError as error:
+                log.warning("lease could not be renewed", reason=str(error))
+                self._watcher.forget()
+            await trio.sleep(self._policy.lease_interval)
+
+    async def _open_again(self) -> None:
+        try:
+            await self.open()
+        except UnavailableError as error:
+            # The next renewal finds no lease and leads here again.
+            log.warning("lease could not be opened", reason=str(error))
+
+    async def _work(self, journal: Journal) -> None:
+        renewals = await self._repository.renew_lease(self.process_id)
+        now = trio.current_time()
+        for process_id, renewal in self._watcher.observe(renewals, now).items():
+            if process_id != self.process_id:
+                log.warning("a process is dead, its members leave", process=process_id)
+                await self._repository.end_lease(process_id, renewal)
+        self._make_leave(journal, await self._repository.get_orphans())
+        if now >= self._reconcile_at:
+            self._reconcile_at = now + self._policy.reconcile_interval
+            await self._reconcile(journal)
+        if now >= self._clean_at:
+            self._clean_at = now + min(60, max(1, self._policy.room_ttl / 4))
+            for room_id in await self._repository.remove_stale_rooms(self._policy.room_ttl):
+                log.info("room removed", room=room_id)
+                self._queue.publish(room_id, ())
+
+    async def _reconcile(self, journal: Journal) -> None:
+        """Make leave whoever is stored as a member through this process but is not here.
+
+        That is how a `joined` ends whose commit was only seen to fail.
+        """
+        stored = await self._repository.get_members_of(self.process_id)
+        here = set(self._present())
+        self._make_leave(journal, [who for who in stored if who.member.id not in here])
+
+    def _make_leave(self, journal: Journal, those: Collection[Present]) -> None:
+        for room_id, member in those:
+            journal.leave(messages.left(RoomId(room_id), member))

@@ -1,0 +1,159 @@
+"""The journal: the one way into the log, with one commit for all that waits."""
+
+from collections import deque
+from collections.abc import Callable, Sequence
+from itertools import groupby
+
+import structlog
+import trio
+
+from sharechat.actors.policy import Policy
+from sharechat.errors import NotStoredError, RejectedError, SharechatError, UnavailableError
+from sharechat.messages import Draft, Entry, ProcessId, RoomId
+from sharechat.ports import Refusal, Repository
+
+log = structlog.get_logger()
+
+AWAY = "The message could not be stored: the rooms cannot be reached. Try again later."
+BROKEN = "The message could not be stored: something went wrong in the server."
+
+
+class _Pending:
+    """A draft on its way; `done` is set once it has its outcome."""
+
+    __slots__ = ("abandoned", "done", "draft", "outcome")
+
+    def __init__(self, draft: Draft) -> None:
+        self.draft = draft
+        self.done = trio.Event()
+        self.outcome: Entry | SharechatError | None = None
+        self.abandoned = False
+
+    def settle(self, outcome: Entry | SharechatError) -> None:
+        self.outcome = outcome
+        self.done.set()
+
+
+class Journal:
+    """One task, one mailbox: stores all that waits in one commit, then does so again.
+
+    While one commit runs the next batch gathers, so batches grow with the load. A full
+    mailbox makes senders wait. `deliver(room_id, entries)` is called with what was
+    stored, room by room, before its senders go on; `process_id()` names the process that
+    members join through.
+    """
+
+    def __init__(
+        self,
+        repository: Repository,
+        process_id: Callable[[], ProcessId],
+        deliver: Callable[[RoomId, Sequence[Entry]], None],
+        policy: Policy,
+    ) -> None:
+        self._repository = repository
+        self._process_id = process_id
+        self._deliver = deliver
+        self._policy = policy
+        self._sender, self._mailbox = trio.open_memory_channel[_Pending](policy.journal_mailbox)
+        # What `leave` found no room for in the mailbox; at most one a member.
+        self._overflow: deque[_Pending] = deque()
+        self._pending: list[_Pending] = []
+        self._idle = trio.Event()
+
+    async def store(self, draft: Draft) -> Entry:
+        """Store a draft; return the entry that it became.
+
+        Raises NotStoredError, with the reason for its author, if it was refused, or if it
+        could not be stored within `store_timeout` seconds; in that case, as when this is
+        cancelled, it may have been stored all the same.
+        """
+        pending = _Pending(draft)
+        with trio.move_on_after(self._policy.store_timeout):
+            try:
+                await self._sender.send(pending)
+                await pending.done.wait()
+            finally:
+                pending.abandoned = pending.outcome is None
+        if pending.outcome is None:
+            raise NotStoredError(AWAY)
+        if isinstance(pending.outcome, SharechatError):
+            raise NotStoredError(str(pending.outcome)) from pending.outcome
+        return pending.outcome
+
+    def leave(self, draft: Draft) -> None:
+        """Take over a `left`: it is stored after all that its member sent, however long it takes.
+
+        Never waits. If the member turns out not to have joined, nothing is stored.
+        """
+        if self._idle.is_set():
+            self._idle = trio.Event()
+        pending = _Pending(draft)
+        try:
+            self._sender.send_nowait(pending)
+        except trio.WouldBlock:
+            self._overflow.append(pending)
+
+    async def settled(self) -> None:
+        """Wait until every `left` that was taken over is stored."""
+        await self._idle.wait()
+
+    async def start(self) -> None:
+        """Run the actor until cancelled. What then waits is not stored.
+
+        If this raises, it can be started again: nothing that it took over is forgotten.
+        """
+        while True:
+            if not self._pending and not self._overflow:
+                if not self._mailbox.statistics().current_buffer_used:
+                    self._idle.set()
+                self._pending.append(await self._mailbox.receive())
+            self._gather()
+            if self._pending:
+                await self._commit()
+
+    def _gather(self) -> None:
+        """Add what waits to the batch; `leave`'s overflow last, since its `joined` came before."""
+        room = self._policy.journal_mailbox
+        try:
+            while len(self._pending) < room:
+                self._pending.append(self._mailbox.receive_nowait())
+        except trio.WouldBlock:
+            while self._overflow and len(self._pending) < room:
+                self._pending.append(self._overflow.popleft())
+        self._pending = [pending for pending in self._pending if not pending.abandoned]
+
+    async def _commit(self) -> None:
+        batch = self._pending
+        try:
+            outcomes = await self._append(batch)
+        except UnavailableError as error:
+            log.warning("journal cannot store", waiting=len(batch), reason=str(error))
+            await trio.sleep(self._policy.retry_interval)
+            return
+        self._pending = []
+        stored = [outcome for outcome in outcomes if isinstance(outcome, Entry)]
+        stored.sort(key=_by_room)
+        for room_id, entries in groupby(stored, key=_by_room):
+            self._deliver(room_id, list(entries))
+        for pending, outcome in zip(batch, outcomes, strict=True):
+            pending.settle(outcome)
+
+    async def _append(self, batch: Sequence[_Pending]) -> list[Entry | Refusal]:
+        """Append a batch; if it fails as a whole, halve it until only the culprit does."""
+        drafts = [pending.draft for pending in batch]
+        try:
+            return await self._repository.append(drafts, self._process_id())
+        except UnavailableError:
+            raise
+        except Exception as error:
+            if len(batch) == 1:
+                if isinstance(error, RejectedError):
+                    return [error]
+                log.exception("journal gives up on a message", room=drafts[0].room_id)
+                return [RejectedError(BROKEN)]
+        middle = len(batch) // 2
+        return await self._append(batch[:middle]) + await self._append(batch[middle:])
+
+
+def _by_room(entry: Entry) -> RoomId:
+    return entry.message.room_id

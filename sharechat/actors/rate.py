@@ -1,0 +1,22 @@
+"""How often something may be done."""
+
+
+class TokenBucket:
+    """Allows `burst` at once, then `rate` a second; a rate of 0 allows everything."""
+
+    def __init__(self, rate: float, burst: int) -> None:
+        self._rate = rate
+        self._burst = burst
+        self._tokens = float(burst)
+        self._filled_at: float | None = None
+
+    def take(self, now: float) -> float:
+        """Take one token at time `now`; return how many seconds to wait before using it."""
+        if not self._rate:
+            return 0
+        if self._filled_at is not None:
+            earned = (now - self._filled_at) * self._rate
+            self._tokens = min(self._burst, self._tokens + earned)
+        self._filled_at = now
+        self._tokens -= 1
+        return max(0, -self._tokens / self._rate)

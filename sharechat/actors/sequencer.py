@@ -1,0 +1,47 @@
+"""The order of one room's log, decided without waiting for anything."""
+
+from collections.abc import Sequence
+
+from sharechat.messages import Entry
+
+
+class Sequencer:
+    """Takes entries in any order, any number of times; gives each once, in order.
+
+    `position` is the seq of the last entry given; `head` the largest seq heard of.
+    At most `capacity` entries that came too early are kept; the others, like all
+    that never came, have to be read from the Repository.
+    """
+
+    def __init__(self, position: int, *, capacity: int = 1024) -> None:
+        self.position = position
+        self.head = position
+        self._capacity = capacity
+        self._early: dict[int, Entry] = {}
+
+    @property
+    def behind(self) -> bool:
+        """Whether entries are known to exist that have not been given."""
+        return self.head > self.position
+
+    def expect(self, seq: int) -> None:
+        """Learn that the log reaches to `seq`."""
+        self.head = max(self.head, seq)
+
+    def take(self, entries: Sequence[Entry]) -> list[Entry]:
+        """Return what can be given now that `entries` are here, in order."""
+        ready: list[Entry] = []
+        for entry in entries:
+            if entry.seq == self.position + 1:
+                ready.append(entry)
+                self.position = entry.seq
+                # Nothing is kept early on the usual way, where all come in order.
+                while self._early and (early := self._early.pop(self.position + 1, None)):
+                    ready.append(early)
+                    self.position = early.seq
+            elif entry.seq > self.position and len(self._early) < self._capacity:
+                self._early[entry.seq] = entry
+            self.expect(entry.seq)
+        if not self.behind:
+            self._early.clear()
+        return ready

@@ -1,0 +1,1 @@
+"""The ports, made real: in memory, over Postgres, over Redis."""

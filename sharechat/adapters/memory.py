@@ -1,0 +1,231 @@
+"""The Repository and the Queue in the process's own memory.
+
+They keep the contracts of `sharechat.ports` as strictly as the adapters that go over the
+network: the embedded server runs on them, and so do most tests.
+"""
+
+import hmac
+from collections import defaultdict
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from itertools import chain, islice
+
+import trio
+
+from sharechat.errors import (
+    LeaseLostError,
+    MessageNotFoundError,
+    NotAMemberError,
+    RejectedError,
+    RoomNotFoundError,
+    WrongKeyError,
+)
+from sharechat.messages import (
+    Draft,
+    Entry,
+    Identity,
+    MemberId,
+    MessageId,
+    MessageType,
+    ProcessId,
+    RoomId,
+    RoomInfo,
+    stamp,
+)
+from sharechat.ports import Listener, Present, Refusal
+
+_ORPHANS_AT_ONCE = 1000
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+@dataclass
+class _Room:
+    name: str
+    key_hash: bytes
+    last_sent: datetime
+    log: list[Entry] = field(default_factory=list)
+    seqs: dict[MessageId, int] = field(default_factory=dict)
+    # In order of joining, each with the process that it is here through.
+    members: dict[MemberId, tuple[Identity, ProcessId]] = field(default_factory=dict)
+
+
+class MemoryRepository:
+    """A Repository that lasts as long as the process. It is never unavailable."""
+
+    def __init__(self) -> None:
+        self._rooms: dict[RoomId, _Room] = {}
+        self._leases: dict[ProcessId, int] = {}
+        self._through: defaultdict[ProcessId, dict[MemberId, Present]] = defaultdict(dict)
+
+    async def create_room(self, room: RoomInfo, key_hash: bytes) -> None:
+        await trio.lowlevel.checkpoint()
+        self._rooms.setdefault(room.id, _Room(room.name, key_hash, _now()))
+
+    async def get_room(self, room_id: RoomId) -> RoomInfo:
+        await trio.lowlevel.checkpoint()
+        room = self._room(room_id)
+        return RoomInfo(room_id, room.name, len(room.log))
+
+    async def delete_room(self, room_id: RoomId, key_hash: bytes) -> None:
+        await trio.lowlevel.checkpoint()
+        if not hmac.compare_digest(self._room(room_id).key_hash, key_hash):
+            raise WrongKeyError
+        self._remove(room_id)
+
+    async def get_members(self, room_id: RoomId) -> list[Identity]:
+        await trio.lowlevel.checkpoint()
+        return [identity for identity, _ in self._room(room_id).members.values()]
+
+    async def append(self, drafts: Sequence[Draft], process_id: ProcessId) -> list[Entry | Refusal]:
+        await trio.lowlevel.checkpoint()
+        return [self._append(draft, process_id) for draft in drafts]
+
+    def _append(self, draft: Draft, process_id: ProcessId) -> Entry | Refusal:
+        room = self._rooms.get(draft.room_id)
+        if room is None:
+            return RoomNotFoundError()
+        if draft.id in room.seqs:
+            return room.log[room.seqs[draft.id] - 1]
+        if "\0" in draft.text:
+            return RejectedError("A message cannot hold a NUL character.")
+        if draft.type is MessageType.JOINED:
+            if process_id not in self._leases:
+                return LeaseLostError()
+            room.members[draft.member.id] = (draft.member, process_id)
+            self._through[process_id][draft.member.id] = Present(draft.room_id, draft.member)
+        elif draft.member.id not in room.members:
+            return NotAMemberError()
+        if draft.type is MessageType.LEFT:
+            _, through = room.members.pop(draft.member.id)
+            del self._through[through][draft.member.id]
+        room.last_sent = max(room.last_sent, _now())
+        entry = Entry(len(room.log) + 1, stamp(draft, room.last_sent))
+        room.log.append(entry)
+        room.seqs[draft.id] = entry.seq
+        return entry
+
+    async def read(self, room_id: RoomId, *, after: int, limit: int) -> list[Entry]:
+        await trio.lowlevel.checkpoint()
+        return self._room(room_id).log[after : after + limit]
+
+    async def find(self, room_id: RoomId, message_id: MessageId) -> int:
+        await trio.lowlevel.checkpoint()
+        try:
+            return self._room(room_id).seqs[message_id]
+        except KeyError:
+            raise MessageNotFoundError from None
+
+    async def get_heads(self, room_ids: Collection[RoomId]) -> dict[RoomId, int]:
+        await trio.lowlevel.checkpoint()
+        return {id_: len(self._rooms[id_].log) for id_ in room_ids if id_ in self._rooms}
+
+    async def remove_stale_rooms(self, age: float) -> list[RoomId]:
+        await trio.lowlevel.checkpoint()
+        now = _now()
+        stale = [
+            room_id
+            for room_id, room in self._rooms.items()
+            if not room.members and (now - room.last_sent).total_seconds() >= age
+        ]
+        for room_id in stale:
+            self._remove(room_id)
+        return stale
+
+    async def open_lease(self, process_id: ProcessId) -> None:
+        await trio.lowlevel.checkpoint()
+        self._leases.setdefault(process_id, 0)
+
+    async def renew_lease(self, process_id: ProcessId) -> Mapping[ProcessId, int]:
+        await trio.lowlevel.checkpoint()
+        if process_id not in self._leases:
+            raise LeaseLostError
+        self._leases[process_id] += 1
+        return dict(self._leases)
+
+    async def end_lease(self, process_id: ProcessId, renewal: int | None = None) -> bool:
+        await trio.lowlevel.checkpoint()
+        if renewal is None or self._leases.get(process_id) == renewal:
+            self._leases.pop(process_id, None)
+        return process_id not in self._leases
+
+    async def get_orphans(self) -> list[Present]:
+        await trio.lowlevel.checkpoint()
+        dead = [id_ for id_ in self._through if id_ not in self._leases]
+        orphans = chain.from_iterable(self._through[id_].values() for id_ in dead)
+        return list(islice(orphans, _ORPHANS_AT_ONCE))
+
+    async def get_members_of(self, process_id: ProcessId) -> list[Present]:
+        await trio.lowlevel.checkpoint()
+        return list(self._through.get(process_id, {}).values())
+
+    async def check(self) -> None:
+        await trio.lowlevel.checkpoint()
+
+    def _remove(self, room_id: RoomId) -> None:
+        for member_id, (_, through) in self._rooms.pop(room_id).members.items():
+            del self._through[through][member_id]
+
+    def _room(self, room_id: RoomId) -> _Room:
+        try:
+            return self._rooms[room_id]
+        except KeyError:
+            raise RoomNotFoundError from None
+
+
+class MemoryBus:
+    """What several MemoryQueues in one process share; each stands for one process's."""
+
+    def __init__(self) -> None:
+        self.queues: list[MemoryQueue] = []
+
+    def queue(self) -> "MemoryQueue":
+        return MemoryQueue(self)
+
+
+class MemoryQueue:
+    """A Queue that loses nothing, for as long as its `run` runs."""
+
+    def __init__(self, bus: MemoryBus) -> None:
+        self._bus = bus
+        self._listener: Listener | None = None
+        self._subscribed: set[RoomId] = set()
+
+    def publish(self, room_id: RoomId, entries: Sequence[Entry]) -> None:
+        for queue in self._bus.queues:
+            # The publisher has delivered to its own rooms already.
+            if queue is self or room_id not in queue._subscribed:
+                continue
+            if queue._listener is not None:
+                queue._listener.heard(room_id, entries)
+
+    def subscribe(self, room_id: RoomId) -> None:
+        self._subscribed.add(room_id)
+        if self._listener is not None:
+            self._listener.missed({room_id})
+
+    def unsubscribe(self, room_id: RoomId) -> None:
+        self._subscribed.discard(room_id)
+
+    async def run(
+        self,
+        listener: Listener,
+        *,
+        task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
+    ) -> None:
+        self._listener = listener
+        self._bus.queues.append(self)
+        if self._subscribed:
+            listener.missed(set(self._subscribed))
+        task_status.started()
+        try:
+            await trio.sleep_forever()
+        finally:
+            self._bus.queues.remove(self)
+            self._listener = None
+
+    def check(self) -> None:
+        """Nothing can be away."""

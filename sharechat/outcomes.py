@@ -1,0 +1,82 @@
+"""Every way to be turned away: close codes and problem types, in one table.
+
+The README shows this table to clients. Of each it says whether coming back makes sense.
+"""
+
+from typing import NamedTuple
+
+from sharechat import errors
+
+
+class Close(NamedTuple):
+    """How the server ends a websocket: a close code (RFC 6455, section 7.4) and the reason."""
+
+    code: int
+    reason: str
+    come_back: bool
+
+
+BAD_FRAME = Close(1002, "That is not the websocket protocol.", False)
+NOT_UTF8 = Close(1007, "A message has to be valid UTF-8.", False)
+TOO_LARGE = Close(1009, "The message is too large.", False)
+INTERNAL_ERROR = Close(1011, "Something went wrong in the server.", True)
+RESTARTING = Close(1012, "The server is stopping or starting afresh.", True)
+TOO_SLOW = Close(1013, "Too much waited for this connection to read.", True)
+TRY_LATER = Close(1013, "Joining could not be stored.", True)
+ROOM_DELETED = Close(4410, "The room has been deleted.", False)
+
+CLOSES = (
+    BAD_FRAME,
+    NOT_UTF8,
+    TOO_LARGE,
+    INTERNAL_ERROR,
+    RESTARTING,
+    TOO_SLOW,
+    TRY_LATER,
+    ROOM_DELETED,
+)
+
+
+class Problem(NamedTuple):
+    """What a REST request or a handshake is refused with (RFC 9457)."""
+
+    status: int
+    slug: str
+    title: str
+    come_back: bool
+
+    @property
+    def uri(self) -> str:
+        """The problem's type: a tag URI (RFC 4151), a name that promises no page."""
+        return f"tag:sharechat.dev,2026:{self.slug}"
+
+
+ROOM_NOT_FOUND = Problem(404, "room-not-found", "No such room", False)
+BAD_CURSOR = Problem(400, "bad-cursor", "No such message in the room", False)
+BAD_QUERY = Problem(400, "bad-query", "The query makes no sense", False)
+KEY_MISSING = Problem(401, "key-missing", "The room's key is needed", False)
+WRONG_KEY = Problem(403, "wrong-key", "Not the room's key", False)
+ORIGIN_NOT_ALLOWED = Problem(403, "origin-not-allowed", "Origin not allowed", False)
+NOT_A_WEBSOCKET = Problem(426, "not-a-websocket", "A websocket is needed here", False)
+UNAVAILABLE = Problem(503, "unavailable", "The rooms cannot be reached", True)
+STOPPING = Problem(503, "stopping", "The server is stopping", True)
+
+PROBLEMS = (
+    ROOM_NOT_FOUND,
+    BAD_CURSOR,
+    BAD_QUERY,
+    KEY_MISSING,
+    WRONG_KEY,
+    ORIGIN_NOT_ALLOWED,
+    NOT_A_WEBSOCKET,
+    UNAVAILABLE,
+    STOPPING,
+)
+
+PROBLEM_OF: dict[type[errors.SharechatError], Problem] = {
+    errors.RoomNotFoundError: ROOM_NOT_FOUND,
+    errors.MessageNotFoundError: BAD_CURSOR,
+    errors.WrongKeyError: WRONG_KEY,
+    errors.UnavailableError: UNAVAILABLE,
+    errors.StoppingError: STOPPING,
+}

@@ -1,0 +1,53 @@
+"""The ASGI application: the routes, and the Controller's life within the server's."""
+
+from collections.abc import Collection
+
+from quart_cors import cors
+from quart_trio import QuartTrio
+
+from sharechat.actors.controller import Controller
+from sharechat.ports import Queue, Repository
+from sharechat.web import problems
+from sharechat.web.rest import ROOM_KEY_HEADER, rest
+from sharechat.web.serve import WebsocketSession, serve
+
+_MAX_BODY_BYTES = 16 * 1024
+"""No endpoint reads a body."""
+
+
+def make_app(
+    controller: Controller,
+    repository: Repository,
+    queue: Queue,
+    *,
+    allowed_origins: Collection[str],
+    max_message_bytes: int,
+) -> QuartTrio:
+    """Return the application over these parts.
+
+    It runs the Controller from ASGI's lifespan startup to its shutdown.
+    """
+    app = QuartTrio("sharechat", static_folder=None)
+    app.asgi_websocket_class = WebsocketSession
+    app.config["MAX_CONTENT_LENGTH"] = _MAX_BODY_BYTES
+    problems.install(app)
+    app.register_blueprint(rest(controller, repository, queue))
+    app.register_blueprint(
+        serve(controller, allowed_origins=allowed_origins, max_message_bytes=max_message_bytes)
+    )
+
+    @app.before_serving
+    async def start() -> None:
+        await app.nursery.start(controller.run)
+
+    @app.after_serving
+    async def stop() -> None:
+        await controller.stop()
+
+    if allowed_origins:
+        cors(
+            app,
+            allow_origin="*" if "*" in allowed_origins else list(allowed_origins),
+            expose_headers=["Link", "Retry-After", ROOM_KEY_HEADER],
+        )
+    return app

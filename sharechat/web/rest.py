@@ -1,0 +1,137 @@
+"""The REST endpoints: rooms, their members and messages, and the server's health."""
+
+import hashlib
+import secrets
+from collections.abc import AsyncIterator, Awaitable, Callable
+
+import structlog
+from quart import Blueprint, Response, request
+
+from sharechat import messages, names
+from sharechat.actors.controller import Controller
+from sharechat.errors import UnavailableError
+from sharechat.messages import RoomId, RoomInfo, parse_room_id, to_json
+from sharechat.outcomes import KEY_MISSING, NOT_A_WEBSOCKET
+from sharechat.ports import Queue, Repository
+from sharechat.web import pages
+from sharechat.web.problems import RETRY_AFTER, ProblemError
+
+log = structlog.get_logger()
+
+ROOM_KEY_HEADER = "Sharechat-Room-Key"
+
+_READ_AT_ONCE = 500
+
+
+def rest(controller: Controller, repository: Repository, queue: Queue) -> Blueprint:
+    """Return the REST routes over these parts."""
+    api = Blueprint("rest", __name__, url_prefix="/api")
+
+    @api.post("/room")
+    async def create_room() -> Response:
+        room = RoomInfo(messages.new_room_id(), names.room_name())
+        key = secrets.token_urlsafe(24)
+        await repository.create_room(room, _hash(key))
+        log.info("room made", room=room.id)
+        response = _json({"roomId": room.id, "roomName": room.name})
+        response.headers[ROOM_KEY_HEADER] = key
+        return response
+
+    @api.get("/room/<room_id>")
+    async def get_room(room_id: str) -> Response:
+        id_ = parse_room_id(room_id)
+        room = await repository.get_room(id_)
+        members = await repository.get_members(id_)
+        return _json({"roomId": room.id, "roomName": room.name, "members": members})
+
+    @api.delete("/room/<room_id>")
+    async def delete_room(room_id: str) -> Response:
+        id_ = parse_room_id(room_id)
+        scheme, _, key = request.headers.get("Authorization", "").partition(" ")
+        if scheme.lower() != "bearer" or not key.strip():
+            raise ProblemError(
+                KEY_MISSING,
+                f"Send the {ROOM_KEY_HEADER} of the room's creation as a bearer token.",
+                {"WWW-Authenticate": 'Bearer realm="room"'},
+            )
+        await controller.delete_room(id_, _hash(key.strip()))
+        return Response(status=204)
+
+    @api.get("/room/<room_id>/messages")
+    async def get_messages(room_id: str) -> Response:
+        query = pages.parse(request.args)
+        room = await repository.get_room(parse_room_id(room_id))
+        cursor = await repository.find(room.id, query.cursor) if query.cursor else 0
+        after, end = query.span(room.head, cursor)
+        if query.limit is None and not query.before:
+            return _stream(repository, room.id, after, end)
+        page = await repository.read(room.id, after=after, limit=end - after) if end > after else []
+        response = _json([entry.message for entry in page])
+        if header := pages.link(room.id, query, page, room.head):
+            response.headers["Link"] = header
+        return response
+
+    @api.get("/serve/<room_id>")
+    async def not_a_websocket(room_id: str) -> Response:
+        raise ProblemError(
+            NOT_A_WEBSOCKET,
+            "Join a room with a websocket client, such as websocat.",
+            {"Upgrade": "websocket", "Connection": "Upgrade"},
+        )
+
+    @api.get("/healthz")
+    async def healthz() -> Response:
+        async def check_queue() -> None:
+            queue.check()
+
+        states = {
+            "repository": await _state(repository.check),
+            "queue": await _state(check_queue),
+        }
+        healthy = all(state == "ok" for state in states.values())
+        response = _json({"status": "ok" if healthy else "unavailable", **states})
+        if not healthy:
+            response.status_code = 503
+            response.headers["Retry-After"] = str(RETRY_AFTER)
+        return response
+
+    return api
+
+
+def _hash(key: str) -> bytes:
+    # The key is random and long, so a plain hash cannot be turned back by guessing.
+    return hashlib.sha256(key.encode()).digest()
+
+
+def _json(value: object) -> Response:
+    return Response(to_json(value), content_type="application/json")
+
+
+async def _state(check: Callable[[], Awaitable[None]]) -> str:
+    try:
+        await check()
+    except UnavailableError as error:
+        return str(error)
+    return "ok"
+
+
+def _stream(repository: Repository, room_id: RoomId, after: int, end: int) -> Response:
+    """Return the entries past `after` up to `end`, however many, in bounded memory."""
+    response = Response(_chunks(repository, room_id, after, end), content_type="application/json")
+    response.timeout = None  # Quart would cut off who takes longer than a minute.
+    return response
+
+
+async def _chunks(
+    repository: Repository, room_id: RoomId, after: int, end: int
+) -> AsyncIterator[bytes]:
+    opening = b"["
+    while after < end:
+        limit = min(_READ_AT_ONCE, end - after)
+        page = await repository.read(room_id, after=after, limit=limit)
+        if not page:
+            break
+        yield opening + b",".join(to_json(entry.message) for entry in page)
+        opening = b","
+        after = page[-1].seq
+    yield b"[]" if opening == b"[" else b"]"
