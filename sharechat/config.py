@@ -53,7 +53,7 @@ class Settings:
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
-class Duration(click.ParamType):
+class Duration(click.ParamType):  # type: ignore[type-arg] # generic in new clicks only
     """Seconds, or a number with the unit s, m, h or d, such as 24h."""
 
     name = "duration"
@@ -73,7 +73,7 @@ class Duration(click.ParamType):
         return seconds
 
 
-class Origin(click.ParamType):
+class Origin(click.ParamType):  # type: ignore[type-arg]
     """An origin as a browser sends it (RFC 6454), or * for all."""
 
     name = "origin"

@@ -72,7 +72,7 @@ def rest(controller: Controller, repository: Repository, queue: Queue) -> Bluepr
         return response
 
     @api.get("/serve/<room_id>")
-    async def not_a_websocket(room_id: str) -> Response:
+    async def not_a_websocket(room_id: str) -> Response:  # noqa: ARG001 - the route has it
         raise ProblemError(
             NOT_A_WEBSOCKET,
             "Join a room with a websocket client, such as websocat.",

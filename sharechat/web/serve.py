@@ -1,18 +1,26 @@
 """The websocket endpoint."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
+from typing import Any
 
 from hypercorn.typing import ASGIReceiveCallable
 from quart import Blueprint, websocket
+from quart.wrappers import Websocket
 from quart_trio.asgi import TrioASGIWebsocketConnection
 from trio import Nursery
 
 from sharechat.actors.controller import Controller
 from sharechat.messages import parse_room_id
 from sharechat.outcomes import ORIGIN_NOT_ALLOWED
-from sharechat.web.connection import AsgiConnection
+from sharechat.ports import Connection
+from sharechat.web.asgi_connection import AsgiConnection
+from sharechat.web.connection import DirectConnection
 from sharechat.web.origins import is_allowed
 from sharechat.web.problems import ProblemError
+from sharechat.web.transport import Transport
+
+TRANSPORT = "sharechat.transport"
+"""The key in the ASGI scope's state where `sharechat serve` leaves the Transport."""
 
 
 class WebsocketSession(TrioASGIWebsocketConnection):
@@ -23,7 +31,9 @@ class WebsocketSession(TrioASGIWebsocketConnection):
     """
 
     async def handle_messages(  # type: ignore[override]
-        self, nursery: Nursery, receive: ASGIReceiveCallable
+        self,
+        nursery: Nursery,  # noqa: ARG002 - Quart-Trio passes it
+        receive: ASGIReceiveCallable,
     ) -> None:
         async with self.send_channel:
             while True:
@@ -47,8 +57,23 @@ def serve(
         if not is_allowed(origin, websocket.headers.get("Host", ""), allowed_origins):
             raise ProblemError(ORIGIN_NOT_ALLOWED, f"Pages of {origin} may not use this server.")
         room = await controller.open_room(parse_room_id(room_id))
-        await websocket.accept()
-        connection = AsgiConnection(websocket._get_current_object(), max_message_bytes)
+        session: Websocket = websocket._get_current_object()  # type: ignore[attr-defined]
+        connection = await _accept(session, max_message_bytes)
         await controller.serve_room(room, connection)
 
     return api
+
+
+async def _accept(session: Websocket, max_message_bytes: int) -> Connection:
+    """Answer the handshake; return the fastest Connection that the server allows."""
+    state: Mapping[str, Any] = session.scope.get("state") or {}
+    transport: Transport | None = state.get(TRANSPORT)
+    # On HTTP/2 a websocket shares its connection with others (RFC 8441).
+    if transport is None or session.http_version != "1.1":
+        await session.accept()
+        return AsgiConnection(session, max_message_bytes)
+    transport.take_over()
+    await session.accept()
+    # Hypercorn, too, goes by the last of several such headers.
+    offers = session.headers.getlist("Sec-WebSocket-Extensions")
+    return DirectConnection(transport, offers[-1] if offers else "", max_message_bytes)

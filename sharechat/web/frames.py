@@ -1,0 +1,37 @@
+"""What the server says on a websocket, as bytes (RFC 6455, section 5)."""
+
+from collections.abc import Sequence
+
+TEXT = 0x1
+CLOSE = 0x8
+PING = 0x9
+PONG = 0xA
+
+_FIN = 0x80
+_MAX_REASON = 123  # A control frame holds 125 bytes, of which the code takes 2.
+
+
+def frame(opcode: int, payload: bytes) -> bytes:
+    """Return a whole, unmasked frame.
+
+    Servers do not mask, so the same bytes serve every client; and with RSV1 clear they
+    are legal also where compression was agreed (RFC 7692, section 6).
+    """
+    length = len(payload)
+    if length < 126:
+        head = bytes((_FIN | opcode, length))
+    elif length < 1 << 16:
+        head = bytes((_FIN | opcode, 126)) + length.to_bytes(2, "big")
+    else:
+        head = bytes((_FIN | opcode, 127)) + length.to_bytes(8, "big")
+    return head + payload
+
+
+def text_frames(texts: Sequence[bytes]) -> bytes:
+    """Return one text frame for each of the texts, which are in UTF-8."""
+    return b"".join([frame(TEXT, text) for text in texts])
+
+
+def close_frame(code: int, reason: str) -> bytes:
+    payload = reason.encode()[:_MAX_REASON].decode(errors="ignore").encode()
+    return frame(CLOSE, code.to_bytes(2, "big") + payload)

@@ -1,0 +1,141 @@
+"""A TCP connection that hypercorn begins and a websocket's Connection takes over."""
+
+import socket
+import struct
+from contextlib import suppress
+
+import trio
+
+STALL_TIMEOUT = 10
+"""Seconds that a send may go without any progress before the connection is aborted."""
+
+
+class Transport:
+    """One accepted, non-blocking socket; what hypercorn's TCPServer takes for a stream.
+
+    At first its bytes are hypercorn's, both ways: requests, responses, the handshake of a
+    websocket. From `take_over` on hypercorn receives nothing, until the end, and what it
+    sends after its answer to the handshake is dropped: the bytes belong to whoever took
+    over, who reads with `read` and writes with `write_nowait` and `wait_writable`.
+
+    One task at a time may read, and one wait to write. Errors are those of
+    `trio.abc.Stream`: BrokenResourceError when the peer has gone or made no progress for
+    STALL_TIMEOUT seconds, ClosedResourceError after `aclose` or `abort`.
+    """
+
+    def __init__(self, sock: socket.socket) -> None:
+        self.socket = sock
+        self._closed = False
+        self._taken_over = False
+        self._answered = False
+        self._ended = trio.Event()
+        # Around hypercorn's receive, so that it can be taken off the socket.
+        self._receiving = trio.CancelScope()
+        self._early = b""
+
+    # What hypercorn calls.
+
+    async def receive_some(self, max_bytes: int) -> bytes:
+        """Return what came, b"" at the end of it. Cancelling loses nothing."""
+        if not self._taken_over:
+            with trio.CancelScope() as self._receiving:
+                data = await self.read(max_bytes)
+                if not self._receiving.cancel_called:
+                    return data
+                self._early = data  # It came for whoever took over in this very moment.
+        await self._ended.wait()
+        return b""
+
+    async def send_all(self, data: bytes) -> None:
+        """Send everything. After a cancelled send the connection can only be closed."""
+        if self._taken_over and self._answered:
+            await trio.lowlevel.checkpoint()
+            return
+        self._answered = self._taken_over
+        rest = self.write_nowait(data)
+        await trio.lowlevel.checkpoint()
+        while rest:
+            with trio.move_on_after(STALL_TIMEOUT) as stall:
+                await self.wait_writable()
+            if stall.cancelled_caught:
+                self.abort()
+                raise trio.BrokenResourceError("the peer does not read")
+            rest = self.write_nowait(rest)
+
+    async def send_eof(self) -> None:
+        await trio.lowlevel.checkpoint()
+        self.shut_write()
+
+    async def aclose(self) -> None:
+        """Close the socket; the kernel still delivers what was written."""
+        self._close()
+        await trio.lowlevel.checkpoint()
+
+    # What takes over.
+
+    def take_over(self) -> None:
+        """Take the connection from hypercorn, which may still answer the handshake."""
+        self._taken_over = True
+        self._receiving.cancel()
+
+    def end(self) -> None:
+        """Let hypercorn know that the connection has ended, so that it closes it."""
+        self._ended.set()
+
+    async def read(self, max_bytes: int) -> bytes:
+        """Return what came, b"" at the end of it. Cancelling loses nothing."""
+        if self._early:
+            data, self._early = self._early, b""
+            return data
+        await trio.lowlevel.checkpoint_if_cancelled()
+        while True:
+            self._check()
+            try:
+                data = self.socket.recv(max_bytes)
+            except BlockingIOError:
+                await trio.lowlevel.wait_readable(self.socket)
+            except OSError as error:
+                raise trio.BrokenResourceError(str(error)) from error
+            else:
+                await trio.lowlevel.cancel_shielded_checkpoint()
+                return data
+
+    def write_nowait(self, data: bytes | memoryview) -> memoryview | None:
+        """Write as much as fits; return what does not, which has to be written next."""
+        self._check()
+        try:
+            sent = self.socket.send(data)
+        except BlockingIOError:
+            sent = 0
+        except OSError as error:
+            raise trio.BrokenResourceError(str(error)) from error
+        return None if sent == len(data) else memoryview(data)[sent:]
+
+    async def wait_writable(self) -> None:
+        """Wait until something fits again, or the peer has gone. Cancelling changes nothing."""
+        self._check()
+        await trio.lowlevel.wait_writable(self.socket)
+
+    def shut_write(self) -> None:
+        """Send nothing more; what was written still goes out."""
+        if not self._closed:
+            with suppress(OSError):  # The peer may have been faster.
+                self.socket.shutdown(socket.SHUT_WR)
+
+    def abort(self) -> None:
+        """Close at once, dropping what the kernel still holds; every waiting task is woken."""
+        if not self._closed:
+            with suppress(OSError):  # The peer may have been faster.
+                self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            self._close()
+
+    def _close(self) -> None:
+        self._ended.set()
+        if not self._closed:
+            self._closed = True
+            trio.lowlevel.notify_closing(self.socket)
+            self.socket.close()
+
+    def _check(self) -> None:
+        if self._closed:
+            raise trio.ClosedResourceError
