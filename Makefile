@@ -17,6 +17,9 @@ unit-test: $(VENV)/.installed-test
 int-test: $(VENV)/.installed-test
 	$(BIN)/pytest tests/integration
 
+simulate: $(VENV)/.installed-test
+	$(BIN)/python -m tests.simulation $(SIMULATE)
+
 e2e-test: $(VENV)/.installed-test
 	$(BIN)/pytest tests/e2e
 

@@ -1,5 +1,8 @@
 """The `sharechat` command."""
 
+import os
+import signal
+import socket
 import sys
 from functools import partial
 from typing import Any
@@ -7,10 +10,15 @@ from typing import Any
 import click
 import trio
 
-from sharechat import logs
-from sharechat.bootstrap import create_app
+from sharechat import logs, workers
+from sharechat.bootstrap import create_app, make_parts
 from sharechat.config import Settings, options
+from sharechat.errors import SharechatError
 from sharechat.web import server
+
+
+class CannotStartError(click.ClickException):
+    """Something outside is not as it should be."""
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -20,30 +28,85 @@ def cli() -> None:
 
 
 def _serve(**params: Any) -> None:
-    """Serve until SIGTERM or Ctrl-C, in one process, with everything in memory."""
+    """Serve until SIGTERM or Ctrl-C.
+
+    Alone, with everything in memory; or, given --database-url and --redis-url, as one of
+    any number of processes that serve the same rooms.
+    """
     settings = Settings.from_params(params)
     logs.configure(settings.log_level, json=settings.log_json)
+    listener = workers.inherited_listener(os.environ)
+    if listener is not None:
+        _serve_alone(settings, listener, is_worker=True)
+        return
+    listener = _listen(settings)
+    if settings.workers == 1:
+        _serve_alone(settings, listener, is_worker=False)
+        return
+    greet = partial(_greet, listener)
+    arguments = sys.argv[1:]
+    sys.exit(trio.run(workers.supervise, listener, settings.workers, arguments, greet))
+
+
+def _migrate(**params: Any) -> None:
+    """Bring the database's schema up to date, as `serve` does when it starts."""
+    settings = Settings.from_params(params)
+    logs.configure(settings.log_level, json=settings.log_json)
+    if not settings.database_url:
+        raise click.UsageError("--database-url (DATABASE_URL) is missing: there is no database.")
+    _prepare(settings)
+
+
+def _listen(settings: Settings) -> socket.socket:
     try:
-        sock = server.bind(settings.host, settings.port)
+        return server.bind(settings.host, settings.port)
     except OSError as error:
-        reason = error.strerror or str(error)
-        raise click.UsageError(
-            f"cannot listen on {settings.host}:{settings.port}: {reason}"
-        ) from error
+        where = f"{settings.host}:{settings.port}"
+        raise CannotStartError(f"cannot listen on {where}: {error.strerror or error}") from error
+
+
+def _prepare(settings: Settings) -> None:
+    """Find out early, and say in one line, whether the adapters can be used."""
+    try:
+        trio.run(make_parts(settings).prepare)
+    except (SharechatError, ValueError) as error:
+        raise CannotStartError(str(error)) from error
+
+
+def _serve_alone(settings: Settings, listener: socket.socket, *, is_worker: bool) -> None:
+    _prepare(settings)
     app = create_app(settings)
-    host, port = sock.getsockname()[:2]
-    trio.run(
-        partial(
-            server.serve,
-            app,
-            app.extensions["controller"],
-            sock,
-            started=partial(_greet, host, port),
-        )
-    )
+
+    async def run() -> None:
+        with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+
+            async def until() -> None:
+                async with trio.open_nursery() as nursery:
+                    if is_worker:
+                        nursery.start_soon(_then_cancel, nursery)
+                    await anext(signals)
+                    nursery.cancel_scope.cancel()
+
+            started = partial(print, workers.READY, flush=True)
+            await server.serve(
+                app,
+                app.extensions["controller"],
+                app.extensions["admission"],
+                listener,
+                until=until,
+                started=started if is_worker else partial(_greet, listener),
+            )
+
+    trio.run(run)
 
 
-def _greet(host: str, port: int) -> None:
+async def _then_cancel(nursery: trio.Nursery) -> None:
+    await workers.parent_ended()
+    nursery.cancel_scope.cancel()
+
+
+def _greet(listener: socket.socket) -> None:
+    host, port = listener.getsockname()[:2]
     shown = {"0.0.0.0": "localhost", "::": "localhost"}.get(host, host)  # noqa: S104
     shown = f"[{shown}]" if ":" in shown else shown
     print(f"sharechat listens on http://{shown}:{port}")
@@ -54,7 +117,10 @@ def _greet(host: str, port: int) -> None:
     )
 
 
-cli.add_command(click.Command("serve", callback=_serve, params=options(), help=_serve.__doc__))
+for _run in (_serve, _migrate):
+    cli.add_command(
+        click.Command(_run.__name__[1:], callback=_run, params=options(), help=_run.__doc__)
+    )
 
 
 def main() -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
+from ipaddress import ip_network
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -25,12 +26,34 @@ class Settings:
     message_burst: int = 40
     log_level: str = "info"
     log_json: bool = False
+    database_url: str | None = None
+    redis_url: str | None = None
+    workers: int = 1
+    max_members: int = 16384
+    max_per_address: int = 4096
+    trusted_proxy: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Raise click.UsageError, with a sentence for the user, if settings do not fit together."""
+        if bool(self.database_url) != bool(self.redis_url):
+            missing = (
+                "--redis-url (REDIS_URL)" if self.database_url else "--database-url (DATABASE_URL)"
+            )
+            raise click.UsageError(
+                f"{missing} is missing: a cluster needs both Postgres and Redis."
+            )
+        if self.workers > 1 and not self.database_url:
+            raise click.UsageError(
+                "--workers needs --database-url and --redis-url: without them each process "
+                "would keep rooms of its own."
+            )
 
     def policy(self) -> Policy:
         return Policy(
             message_rate=self.message_rate,
             message_burst=self.message_burst,
             room_ttl=self.room_ttl,
+            max_members=self.max_members,
         )
 
     @classmethod
@@ -48,6 +71,26 @@ class Settings:
         """Return the settings in what click parsed by OPTIONS."""
         names = {field.name for field in fields(cls)}
         return cls(**{name: value for name, value in params.items() if name in names})
+
+
+class Url(click.ParamType):  # type: ignore[type-arg]
+    """A URL with one of these schemes."""
+
+    name = "url"
+
+    def __init__(self, *schemes: str) -> None:
+        self._schemes = schemes
+
+    def convert(
+        self, value: str, param: click.Parameter | None, ctx: click.Context | None
+    ) -> str | None:
+        scheme, found, _ = value.partition("://")
+        if value and (not found or scheme not in self._schemes):
+            # The value may hold a password, so it is not shown.
+            self.fail(
+                f"it begins with none of {', '.join(f'{s}://' for s in self._schemes)}.", param, ctx
+            )
+        return value or None
 
 
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
@@ -71,6 +114,18 @@ class Duration(click.ParamType):  # type: ignore[type-arg] # generic in new clic
         if not 0 < seconds < float("inf"):
             self.fail(f"{value!r} is not longer than nothing.", param, ctx)
         return seconds
+
+
+class Network(click.ParamType):  # type: ignore[type-arg]
+    """An IP address or network."""
+
+    name = "network"
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        try:
+            return str(ip_network(value))
+        except ValueError:
+            self.fail(f"{value!r} is no address or network such as 10.0.0.0/8.", param, ctx)
 
 
 class Origin(click.ParamType):  # type: ignore[type-arg]
@@ -111,6 +166,26 @@ OPTIONS: Sequence[Callable[[], click.Option]] = (
         "* allows all. Repeatable; the variable takes several, separated by spaces.",
     ),
     _option(
+        "--database-url",
+        envvar="DATABASE_URL",
+        type=Url("postgresql", "postgres"),
+        help="The Postgres that keeps the rooms; together with --redis-url. "
+        "Without the two everything is kept in memory.",
+    ),
+    _option(
+        "--redis-url",
+        envvar="REDIS_URL",
+        type=Url("redis", "rediss", "unix"),
+        help="The Redis that carries messages between processes.",
+    ),
+    _option(
+        "--workers",
+        envvar="SHARECHAT_WORKERS",
+        type=click.IntRange(1, 256),
+        default=Settings.workers,
+        help="How many processes serve the port.",
+    ),
+    _option(
         "--room-ttl",
         envvar="SHARECHAT_ROOM_TTL",
         type=Duration(),
@@ -137,6 +212,28 @@ OPTIONS: Sequence[Callable[[], click.Option]] = (
         type=click.IntRange(1),
         default=Settings.message_burst,
         help="How many messages a member may send at once before the rate holds.",
+    ),
+    _option(
+        "--max-members",
+        envvar="SHARECHAT_MAX_MEMBERS",
+        type=click.IntRange(1),
+        default=Settings.max_members,
+        help="How many members one process takes.",
+    ),
+    _option(
+        "--max-per-address",
+        envvar="SHARECHAT_MAX_PER_ADDRESS",
+        type=click.IntRange(1),
+        default=Settings.max_per_address,
+        help="How many connections one address may have to one process.",
+    ),
+    _option(
+        "--trusted-proxy",
+        envvar="SHARECHAT_TRUSTED_PROXY",
+        type=Network(),
+        multiple=True,
+        help="An address or network (10.0.0.0/8) of proxies whose X-Forwarded-For tells "
+        "the client's address. Repeatable; the variable takes several, separated by spaces.",
     ),
     _option(
         "--log-level",

@@ -58,6 +58,13 @@ class StoppingError(SharechatError):
         super().__init__("The server is stopping.")
 
 
+class FullError(SharechatError):
+    """This process has as many members as it takes."""
+
+    def __init__(self) -> None:
+        super().__init__("The server is full.")
+
+
 class NotStoredError(SharechatError):
     """A message could not be stored; the text is the reason, in words for its sender."""
 

@@ -51,24 +51,28 @@ class Problem(NamedTuple):
         return f"tag:sharechat.dev,2026:{self.slug}"
 
 
-ROOM_NOT_FOUND = Problem(404, "room-not-found", "No such room", False)
-BAD_CURSOR = Problem(400, "bad-cursor", "No such message in the room", False)
 BAD_QUERY = Problem(400, "bad-query", "The query makes no sense", False)
+BAD_CURSOR = Problem(400, "bad-cursor", "No such message in the room", False)
 KEY_MISSING = Problem(401, "key-missing", "The room's key is needed", False)
 WRONG_KEY = Problem(403, "wrong-key", "Not the room's key", False)
 ORIGIN_NOT_ALLOWED = Problem(403, "origin-not-allowed", "Origin not allowed", False)
+ROOM_NOT_FOUND = Problem(404, "room-not-found", "No such room", False)
 NOT_A_WEBSOCKET = Problem(426, "not-a-websocket", "A websocket is needed here", False)
+TOO_MANY = Problem(429, "too-many", "Too many connections from this address", True)
+FULL = Problem(503, "full", "The server is full", True)
 UNAVAILABLE = Problem(503, "unavailable", "The rooms cannot be reached", True)
 STOPPING = Problem(503, "stopping", "The server is stopping", True)
 
 PROBLEMS = (
-    ROOM_NOT_FOUND,
-    BAD_CURSOR,
     BAD_QUERY,
+    BAD_CURSOR,
     KEY_MISSING,
     WRONG_KEY,
     ORIGIN_NOT_ALLOWED,
+    ROOM_NOT_FOUND,
     NOT_A_WEBSOCKET,
+    TOO_MANY,
+    FULL,
     UNAVAILABLE,
     STOPPING,
 )
@@ -78,5 +82,6 @@ PROBLEM_OF: dict[type[errors.SharechatError], Problem] = {
     errors.MessageNotFoundError: BAD_CURSOR,
     errors.WrongKeyError: WRONG_KEY,
     errors.UnavailableError: UNAVAILABLE,
+    errors.FullError: FULL,
     errors.StoppingError: STOPPING,
 }

@@ -14,12 +14,14 @@ from sharechat.actors.journal import Journal
 from sharechat.actors.member import Member
 from sharechat.actors.policy import Policy
 from sharechat.actors.room import Room
-from sharechat.errors import StoppingError
+from sharechat.errors import FullError, StoppingError
 from sharechat.messages import Entry, Identity, MemberId, RoomId, RoomInfo
 from sharechat.outcomes import INTERNAL_ERROR, RESTARTING, ROOM_DELETED
 from sharechat.ports import Connection, Queue, Repository
 
 log = structlog.get_logger()
+
+_GOODBYES_AT_ONCE = 20
 
 _RESTART_PAUSE = 1
 """Seconds before an actor that failed, and that all rooms need, starts again."""
@@ -73,8 +75,7 @@ class Controller:
             return
         try:
             with trio.move_on_after(self._policy.stop_timeout) as patience:
-                for member in list(self._members.values()):
-                    member.close(RESTARTING)
+                await self._say_goodbye()
                 if self._members:
                     await self._everyone_left.wait()
                 await self._journal.settled()
@@ -84,6 +85,15 @@ class Controller:
         finally:
             if self._nursery is not None:
                 self._nursery.cancel_scope.cancel()
+
+    async def _say_goodbye(self) -> None:
+        """Close everyone, a few at a time: whole rooms must not come back in one moment."""
+        members = list(self._members.values())
+        pause = self._policy.stop_spread / max(1000, len(members))
+        for index, member in enumerate(members):
+            member.close(RESTARTING)
+            if index % _GOODBYES_AT_ONCE == _GOODBYES_AT_ONCE - 1:
+                await trio.sleep(pause * _GOODBYES_AT_ONCE)
 
     async def serve_room(
         self, info: RoomInfo, connection: Connection, *, after: int | None = None
@@ -114,10 +124,12 @@ class Controller:
     async def open_room(self, room_id: RoomId) -> RoomInfo:
         """Return the room for `serve_room`.
 
-        Raises RoomNotFoundError, UnavailableError, StoppingError.
+        Raises RoomNotFoundError, UnavailableError, StoppingError, FullError.
         """
         if self._stopping or self._nursery is None:
             raise StoppingError
+        if len(self._members) >= self._policy.max_members:
+            raise FullError
         return await self._repository.get_room(room_id)
 
     async def delete_room(self, room_id: RoomId, key_hash: bytes) -> None:

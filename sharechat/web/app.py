@@ -1,6 +1,6 @@
 """The ASGI application: the routes, and the Controller's life within the server's."""
 
-from collections.abc import Collection
+from collections.abc import Awaitable, Callable, Collection
 
 from quart_cors import cors
 from quart_trio import QuartTrio
@@ -8,6 +8,7 @@ from quart_trio import QuartTrio
 from sharechat.actors.controller import Controller
 from sharechat.ports import Queue, Repository
 from sharechat.web import problems
+from sharechat.web.admission import Admission
 from sharechat.web.rest import ROOM_KEY_HEADER, rest
 from sharechat.web.serve import WebsocketSession, serve
 
@@ -20,12 +21,16 @@ def make_app(
     repository: Repository,
     queue: Queue,
     *,
+    admission: Admission,
     allowed_origins: Collection[str],
     max_message_bytes: int,
+    prepare: Callable[[], Awaitable[None]],
+    clean_up: Callable[[], Awaitable[None]],
 ) -> QuartTrio:
     """Return the application over these parts.
 
-    It runs the Controller from ASGI's lifespan startup to its shutdown.
+    It runs the Controller from ASGI's lifespan startup to its shutdown, with `prepare`
+    before and `clean_up` after.
     """
     app = QuartTrio("sharechat", static_folder=None)
     app.asgi_websocket_class = WebsocketSession
@@ -33,16 +38,24 @@ def make_app(
     problems.install(app)
     app.register_blueprint(rest(controller, repository, queue))
     app.register_blueprint(
-        serve(controller, allowed_origins=allowed_origins, max_message_bytes=max_message_bytes)
+        serve(
+            controller,
+            repository,
+            admission=admission,
+            allowed_origins=allowed_origins,
+            max_message_bytes=max_message_bytes,
+        )
     )
 
     @app.before_serving
     async def start() -> None:
+        await prepare()
         await app.nursery.start(controller.run)
 
     @app.after_serving
     async def stop() -> None:
         await controller.stop()
+        await clean_up()
 
     if allowed_origins:
         cors(

@@ -55,12 +55,15 @@ def rest(controller: Controller, repository: Repository, queue: Queue) -> Bluepr
                 {"WWW-Authenticate": 'Bearer realm="room"'},
             )
         await controller.delete_room(id_, _hash(key.strip()))
-        return Response(status=204)
+        response = Response(status=204)
+        del response.headers["Content-Type"]
+        return response
 
     @api.get("/room/<room_id>/messages")
     async def get_messages(room_id: str) -> Response:
+        id_ = parse_room_id(room_id)
         query = pages.parse(request.args)
-        room = await repository.get_room(parse_room_id(room_id))
+        room = await repository.get_room(id_)
         cursor = await repository.find(room.id, query.cursor) if query.cursor else 0
         after, end = query.span(room.head, cursor)
         if query.limit is None and not query.before:

@@ -10,9 +10,10 @@ from quart_trio.asgi import TrioASGIWebsocketConnection
 from trio import Nursery
 
 from sharechat.actors.controller import Controller
-from sharechat.messages import parse_room_id
+from sharechat.messages import parse_message_id, parse_room_id
 from sharechat.outcomes import ORIGIN_NOT_ALLOWED
-from sharechat.ports import Connection
+from sharechat.ports import Connection, Repository
+from sharechat.web.admission import Admission
 from sharechat.web.asgi_connection import AsgiConnection
 from sharechat.web.connection import DirectConnection
 from sharechat.web.origins import is_allowed
@@ -46,7 +47,12 @@ class WebsocketSession(TrioASGIWebsocketConnection):
 
 
 def serve(
-    controller: Controller, *, allowed_origins: Collection[str], max_message_bytes: int
+    controller: Controller,
+    repository: Repository,
+    *,
+    admission: Admission,
+    allowed_origins: Collection[str],
+    max_message_bytes: int,
 ) -> Blueprint:
     """Return the websocket route."""
     api = Blueprint("serve", __name__, url_prefix="/api")
@@ -57,9 +63,15 @@ def serve(
         if not is_allowed(origin, websocket.headers.get("Host", ""), allowed_origins):
             raise ProblemError(ORIGIN_NOT_ALLOWED, f"Pages of {origin} may not use this server.")
         room = await controller.open_room(parse_room_id(room_id))
+        cursor = websocket.args.get("after")
+        after = None
+        if cursor is not None:
+            after = await repository.find(room.id, parse_message_id(cursor))
         session: Websocket = websocket._get_current_object()  # type: ignore[attr-defined]
-        connection = await _accept(session, max_message_bytes)
-        await controller.serve_room(room, connection)
+        peer, _ = session.scope.get("client") or (None, None)
+        with admission.admit_forwarded(peer, session.headers):
+            connection = await _accept(session, max_message_bytes)
+            await controller.serve_room(room, connection, after=after)
 
     return api
 

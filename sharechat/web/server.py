@@ -5,7 +5,6 @@ our own, so that each connection is a Transport which the websocket route can fi
 """
 
 import errno
-import signal
 import socket
 from collections.abc import Awaitable, Callable
 
@@ -20,6 +19,9 @@ from hypercorn.utils import wrap_app
 from quart_trio import QuartTrio
 
 from sharechat.actors.controller import Controller
+from sharechat.outcomes import TOO_MANY
+from sharechat.web.admission import Admission
+from sharechat.web.problems import RETRY_AFTER
 from sharechat.web.serve import TRANSPORT
 from sharechat.web.transport import Transport
 
@@ -30,6 +32,11 @@ BACKLOG = 4096
 
 GRACE = 1
 """Seconds that connections get to end after their members have left."""
+
+_TOO_MANY = (
+    f"HTTP/1.1 {TOO_MANY.status} Too Many Requests\r\nRetry-After: {RETRY_AFTER}\r\n"
+    "Connection: close\r\nContent-Length: 0\r\n\r\n"
+).encode()
 
 _OUT_OF_FILES = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 
@@ -54,14 +61,16 @@ def bind(host: str, port: int) -> socket.socket:
 async def serve(
     app: QuartTrio,
     controller: Controller,
+    admission: Admission,
     listener: socket.socket,
     *,
+    until: Callable[[], Awaitable[object]],
     started: Callable[[], None] = lambda: None,
 ) -> None:
-    """Serve `app` on a listening socket until SIGTERM or SIGINT, then drain.
+    """Serve `app` on a listening socket until `until()` returns, then drain.
 
-    `started()` is called once requests are answered. When told to stop, every member
-    hears a close and has left before this returns. Cancelling ends everything at once.
+    `started()` is called once requests are answered. When draining, every member hears a
+    close and has left before this returns. Cancelling ends everything at once.
     Raises hypercorn's LifespanFailureError if the application cannot start.
     """
     config = Config()
@@ -71,66 +80,86 @@ async def serve(
     state: LifespanState = {}
     lifespan = Lifespan(wrapped, config, state)
     context = WorkerContext(max_requests=None)
-    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
-        async with trio.open_nursery() as lifespan_nursery:
-            await lifespan_nursery.start(lifespan.handle_lifespan)
-            await lifespan.wait_for_startup()
-            async with trio.open_nursery() as connections:
-                handler = _Handler(wrapped, config, context, state)
-                async with trio.open_nursery() as acceptor:
-                    acceptor.start_soon(_accept, listener, connections, handler)
-                    started()
-                    await anext(signals)
-                    log.info("stopping")
-                    acceptor.cancel_scope.cancel()
-                listener.close()
-                await controller.stop()
-                await context.terminated.set()
-                connections.cancel_scope.deadline = trio.current_time() + GRACE
-            await lifespan.wait_for_shutdown()
-            lifespan_nursery.cancel_scope.cancel()
+    async with trio.open_nursery() as lifespan_nursery:
+        await lifespan_nursery.start(lifespan.handle_lifespan)
+        await lifespan.wait_for_startup()
+        async with trio.open_nursery() as connections:
+            handler = _Handler(wrapped, config, context, state, admission)
+            async with trio.open_nursery() as acceptor:
+                acceptor.start_soon(_accept, listener, connections, handler)
+                started()
+                await until()
+                log.info("stopping")
+                acceptor.cancel_scope.cancel()
+            listener.close()
+            await controller.stop()
+            await context.terminated.set()
+            connections.cancel_scope.deadline = trio.current_time() + GRACE
+        await lifespan.wait_for_shutdown()
+        lifespan_nursery.cancel_scope.cancel()
 
 
 class _Handler:
     """Serves one accepted connection, to its end, whatever happens."""
 
     def __init__(
-        self, app: AppWrapper, config: Config, context: WorkerContext, state: LifespanState
+        self,
+        app: AppWrapper,
+        config: Config,
+        context: WorkerContext,
+        state: LifespanState,
+        admission: Admission,
     ) -> None:
         self._app = app
         self._config = config
         self._context = context
         self._state = state
+        self._admission = admission
 
-    async def __call__(self, sock: socket.socket) -> None:
+    async def __call__(self, sock: socket.socket, address: str) -> None:
         transport = Transport(sock)
         state = ConnectionState({**self._state, TRANSPORT: transport})
         try:
-            # TCPServer asks of its stream what a Transport has, and no more.
-            await TCPServer(self._app, self._config, self._context, state, transport)  # type: ignore[arg-type]
+            with self._admission.admit(address) as welcome:
+                if not welcome:
+                    await _turn_away(transport)
+                    return
+                # TCPServer asks of its stream what a Transport has, and no more.
+                await TCPServer(self._app, self._config, self._context, state, transport)  # type: ignore[arg-type]
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            pass  # It went before it could be answered.
         except Exception:
             # One connection's failure is not the server's.
             log.exception("connection failed")
         finally:
-            transport.abort()
+            await transport.aclose()
+
+
+async def _turn_away(transport: Transport) -> None:
+    await transport.send_all(_TOO_MANY)
+    transport.shut_write()
+    # Closing a socket with something unread resets it, and the peer might never see why.
+    with trio.move_on_after(GRACE):
+        while await transport.read(1 << 16):
+            pass
 
 
 async def _accept(
     listener: socket.socket,
     connections: trio.Nursery,
-    handler: Callable[[socket.socket], Awaitable[None]],
+    handler: Callable[[socket.socket, str], Awaitable[None]],
 ) -> None:
     """Start a task for every connection until cancelled."""
     while True:
         await trio.lowlevel.wait_readable(listener)
         try:
-            sock, _ = listener.accept()
+            sock, address = listener.accept()
+            sock.setblocking(False)
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         except OSError as error:
             if error.errno in _OUT_OF_FILES:
                 log.warning("cannot accept", reason=error.strerror)
                 await trio.sleep(0.1)
             # Anything else concerns a connection that ended before it was accepted.
             continue
-        sock.setblocking(False)
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        connections.start_soon(handler, sock)
+        connections.start_soon(handler, sock, address[0])

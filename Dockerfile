@@ -1,0 +1,21 @@
+FROM python:3.13-slim AS build
+WORKDIR /src
+RUN python -m venv /opt/sharechat
+COPY pyproject.toml README.md LICENSE ./
+COPY sharechat sharechat
+RUN /opt/sharechat/bin/pip install --no-cache-dir .
+
+# The last stage holds Python and the installed program: no compiler, no sources, no root.
+FROM python:3.13-slim
+RUN useradd --system --uid 10001 --no-create-home --shell /usr/sbin/nologin sharechat
+COPY --from=build /opt/sharechat /opt/sharechat
+ENV PATH=/opt/sharechat/bin:$PATH \
+    PYTHONUNBUFFERED=1 \
+    SHARECHAT_HOST=0.0.0.0
+USER 10001
+EXPOSE 8080
+STOPSIGNAL SIGTERM
+HEALTHCHECK --interval=10s --timeout=3s --start-period=10s --retries=3 \
+    CMD ["python", "-c", "import urllib.request as r; r.urlopen('http://127.0.0.1:8080/api/healthz', timeout=2)"]
+ENTRYPOINT ["sharechat"]
+CMD ["serve"]

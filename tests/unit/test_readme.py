@@ -1,0 +1,24 @@
+"""The README's tables are the code's."""
+
+import re
+from pathlib import Path
+
+from sharechat.config import options
+from sharechat.outcomes import CLOSES, PROBLEMS
+
+README = (Path(__file__).parents[2] / "README.md").read_text()
+
+
+def test_every_outcome_is_in_the_table_and_says_whether_to_come_back() -> None:
+    expected = [
+        *((f"{p.status} `{p.slug}`", p.title, p.come_back) for p in PROBLEMS),
+        *((f"close {c.code}", c.reason, c.come_back) for c in CLOSES),
+    ]
+    rows = re.findall(r"^\| ((?:\d{3}|close) \S+) \| (.+?) \| (yes|no) \|$", README, re.MULTILINE)
+    assert [(what, meaning, back == "yes") for what, meaning, back in rows] == expected
+
+
+def test_every_option_is_documented_with_its_variable() -> None:
+    for option in options():
+        assert f"`{option.opts[0]}`" in README
+        assert f"`{option.envvar}`" in README
