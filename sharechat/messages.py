@@ -6,7 +6,7 @@ import time
 import uuid
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
-from random import SystemRandom
+from random import Random, SystemRandom
 from typing import NewType, TypeVar, cast
 
 import msgspec
@@ -14,7 +14,9 @@ import msgspec
 from sharechat.errors import MessageNotFoundError, RoomNotFoundError
 
 T = TypeVar("T")
-random = SystemRandom()
+
+# Message ids have to differ, not to be secret; the system's randomness takes a system call.
+_random = Random(SystemRandom().getrandbits(128))  # noqa: S311
 
 RoomId = NewType("RoomId", str)
 MemberId = NewType("MemberId", str)
@@ -168,7 +170,7 @@ def new_message_id() -> MessageId:
     The indexes of the messages then grow at one end instead of everywhere.
     """
     milliseconds = time.time_ns() // 1_000_000
-    value = (milliseconds & 0xFFFF_FFFF_FFFF) << 80 | random.getrandbits(80)
+    value = (milliseconds & 0xFFFF_FFFF_FFFF) << 80 | _random.getrandbits(80)
     value = value & ~(0xF << 76) | 0x7 << 76  # the version
     value = value & ~(0x3 << 62) | 0x2 << 62  # the variant
     h = f"{value:032x}"

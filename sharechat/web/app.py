@@ -2,6 +2,7 @@
 
 from collections.abc import Awaitable, Callable, Collection
 
+import trio
 from quart_cors import cors
 from quart_trio import QuartTrio
 
@@ -9,6 +10,7 @@ from sharechat.actors.controller import Controller
 from sharechat.ports import Queue, Repository
 from sharechat.web import problems
 from sharechat.web.admission import Admission
+from sharechat.web.heartbeat import Heartbeat
 from sharechat.web.rest import ROOM_KEY_HEADER, rest
 from sharechat.web.serve import WebsocketSession, serve
 
@@ -32,6 +34,7 @@ def make_app(
     It runs the Controller from ASGI's lifespan startup to its shutdown, with `prepare`
     before and `clean_up` after.
     """
+    heartbeat = Heartbeat()
     app = QuartTrio("sharechat", static_folder=None)
     app.asgi_websocket_class = WebsocketSession
     app.config["MAX_CONTENT_LENGTH"] = _MAX_BODY_BYTES
@@ -42,15 +45,22 @@ def make_app(
             controller,
             repository,
             admission=admission,
+            heartbeat=heartbeat,
             allowed_origins=allowed_origins,
             max_message_bytes=max_message_bytes,
         )
     )
 
+    async def run(*, task_status: trio.TaskStatus[None]) -> None:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(heartbeat.run)
+            await controller.run(task_status=task_status)
+            nursery.cancel_scope.cancel()
+
     @app.before_serving
     async def start() -> None:
         await prepare()
-        await app.nursery.start(controller.run)
+        await app.nursery.start(run)
 
     @app.after_serving
     async def stop() -> None:

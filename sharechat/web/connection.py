@@ -1,21 +1,16 @@
 """The Connection over a Transport: the websocket protocol without anything in between."""
 
+import math
 from collections import deque
 from collections.abc import Sequence
 
 import trio
-from wsproto.connection import Connection as Protocol
-from wsproto.connection import ConnectionState, ConnectionType
-from wsproto.events import BytesMessage, CloseConnection, Ping, TextMessage
-from wsproto.extensions import Extension, PerMessageDeflate
-from wsproto.frame_protocol import CloseReason
-from wsproto.handshake import server_extensions_handshake
-from wsproto.utilities import split_comma_header
 
 from sharechat.errors import ConnectionClosedError
 from sharechat.messages import Batch
-from sharechat.outcomes import BAD_FRAME, NOT_UTF8, TOO_LARGE, Close
-from sharechat.web.frames import PING, close_frame, frame, text_frames
+from sharechat.outcomes import Close
+from sharechat.web.decoder import Decoder, Goodbye, Ping, ViolationError
+from sharechat.web.frames import CLOSE, PING, PONG, close_frame, frame, text_frames
 from sharechat.web.transport import STALL_TIMEOUT, Transport
 
 PING_INTERVAL = 20
@@ -26,39 +21,27 @@ CLOSE_TIMEOUT = 1
 """Seconds that a closing handshake may take."""
 
 _READ = 1 << 16
-_READ_COMPRESSED = 1 << 12
-"""Deflate packs a thousand to one: so little is inflated at a time that a bomb is a bang."""
-
-_MAX_FRAGMENTS = 1024
 _MAX_CONTROL = 4096
 """Bytes of control frames that wait for a peer that does not read; more are dropped."""
 
-_NORMAL = Close(CloseReason.NORMAL_CLOSURE, "", True)
+_NORMAL = Close(1000, "", True)
 _GONE = (trio.BrokenResourceError, trio.ClosedResourceError)
 
 
 class DirectConnection:
-    """See `sharechat.ports.Connection`. The Transport must have been taken over.
+    """See `sharechat.ports.Connection`. The Transport must have been taken over."""
 
-    `offers` is the client's Sec-WebSocket-Extensions, which hypercorn has agreed to as
-    wsproto does; the same is done here, to understand what the client sends.
-    """
-
-    def __init__(self, transport: Transport, offers: str, max_message_bytes: int) -> None:
-        extensions: list[Extension] = [PerMessageDeflate()]
-        agreed = server_extensions_handshake(split_comma_header(offers.encode()), extensions)
+    def __init__(self, transport: Transport, decoder: Decoder) -> None:
         self._transport = transport
-        self._protocol = Protocol(ConnectionType.SERVER, extensions if agreed else [])
-        self._read_size = _READ_COMPRESSED if agreed else _READ
-        self._max_message_bytes = max_message_bytes
+        self._decoder = decoder
         self._texts: deque[str] = deque()
-        self._fragments: list[str | bytes | bytearray] = []
-        self._size = 0
-        self._ping_at = trio.current_time() + PING_INTERVAL
         self._violation: Close | None = None
         self._peer_gone = False
-        self._peer_closed: CloseConnection | None = None
+        self._goodbye: Goodbye | None = None
         self._closing = False
+        self._ping_at = trio.current_time() + PING_INTERVAL
+        # While we do not read, the peer cannot show that it lives.
+        self._silent_since = math.inf
         # What a write that was begun has left: nothing may come before it.
         self._rest: memoryview | None = None
         self._begun: Batch | None = None
@@ -69,65 +52,40 @@ class DirectConnection:
         if self._texts:
             await trio.lowlevel.checkpoint()
             return self._texts.popleft()
-        # While we did not read, the peer could not show that it lives.
-        heard_at = trio.current_time()
         while not self._texts:
-            if self._violation or self._peer_gone or self._peer_closed:
+            if self._violation or self._peer_gone or self._goodbye:
                 raise ConnectionClosedError
-            now = trio.current_time()
-            if now >= heard_at + SILENCE:
-                self._transport.abort()
-                self._peer_gone = True
-                continue
-            if now >= self._ping_at:
-                self._ping_at = now + PING_INTERVAL
-                self._send_control(frame(PING, b""))
-            with trio.move_on_at(min(self._ping_at, heard_at + SILENCE)):
-                await self._fill()
-                heard_at = trio.current_time()
+            self._silent_since = trio.current_time()
+            try:
+                data = await self._transport.read(_READ)
+            except _GONE:
+                data = b""
+            finally:
+                self._silent_since = math.inf
+            self._sort_out(data)
         return self._texts.popleft()
 
-    async def _fill(self) -> None:
-        """Read once, and sort out what came."""
+    def _sort_out(self, data: bytes) -> None:
+        self._peer_gone = not data
         try:
-            data = await self._transport.read(self._read_size)
-        except _GONE:
-            data = b""
-        if not data:
-            self._peer_gone = True
-            return
-        self._protocol.receive_data(data)
-        for event in self._protocol.events():
-            if isinstance(event, TextMessage | BytesMessage):
-                self._collect(event)
-            elif isinstance(event, Ping):
-                self._send_control(self._protocol.send(event.response()))
-            elif isinstance(event, CloseConnection):
-                if self._protocol.state is ConnectionState.REMOTE_CLOSING:
-                    self._peer_closed = event
+            for event in self._decoder.feed(data):
+                if isinstance(event, Ping):
+                    self._send_control(frame(PONG, event.payload))
+                elif isinstance(event, Goodbye):
+                    self._goodbye = event
+                    return  # Nothing counts that comes after it.
                 else:
-                    utf8 = event.code == CloseReason.INVALID_FRAME_PAYLOAD_DATA
-                    self._violation = NOT_UTF8 if utf8 else BAD_FRAME
-            if self._violation:
-                break
+                    self._texts.append(event.text)
+        except ViolationError as error:
+            self._violation = error.close
 
-    def _collect(self, event: TextMessage | BytesMessage) -> None:
-        """Add a fragment to the message that it belongs to."""
-        data = event.data
-        self._fragments.append(data)
-        self._size += len(data.encode()) if isinstance(data, str) else len(data)
-        if self._size > self._max_message_bytes or len(self._fragments) > _MAX_FRAGMENTS:
-            self._violation = TOO_LARGE
-        elif event.message_finished:
-            whole = self._fragments
-            self._fragments, self._size = [], 0
-            if isinstance(data, str):
-                self._texts.append(data if len(whole) == 1 else "".join(whole))  # type: ignore[arg-type]
-                return
-            try:
-                self._texts.append(b"".join(whole).decode())  # type: ignore[arg-type]
-            except UnicodeDecodeError:
-                self._violation = NOT_UTF8
+    def beat(self, now: float) -> None:
+        """Ping if it is time to; abort if the peer has been silent for too long."""
+        if now - self._silent_since >= SILENCE:
+            self._transport.abort()
+        elif now >= self._ping_at:
+            self._ping_at = now + PING_INTERVAL
+            self._send_control(frame(PING, b""))
 
     def send_nowait(self, batch: Batch) -> None:
         if self._rest or self._control or self._sending:
@@ -197,8 +155,8 @@ class DirectConnection:
 
     async def _shake_hands(self, close: Close) -> None:
         """Say goodbye, or answer the peer's (RFC 6455, section 7)."""
-        if self._peer_closed:
-            await self._write(self._protocol.send(self._peer_closed.response()))
+        if self._goodbye:
+            await self._write(frame(CLOSE, self._goodbye.payload))
             return
         await self._write(close_frame(close.code, close.reason))
         self._transport.shut_write()

@@ -11,11 +11,13 @@ from trio import Nursery
 
 from sharechat.actors.controller import Controller
 from sharechat.messages import parse_message_id, parse_room_id
-from sharechat.outcomes import ORIGIN_NOT_ALLOWED
-from sharechat.ports import Connection, Repository
+from sharechat.outcomes import BAD_QUERY, ORIGIN_NOT_ALLOWED
+from sharechat.ports import Repository
 from sharechat.web.admission import Admission
 from sharechat.web.asgi_connection import AsgiConnection
 from sharechat.web.connection import DirectConnection
+from sharechat.web.decoder import Decoder
+from sharechat.web.heartbeat import Heartbeat
 from sharechat.web.origins import is_allowed
 from sharechat.web.problems import ProblemError
 from sharechat.web.transport import Transport
@@ -51,6 +53,7 @@ def serve(
     repository: Repository,
     *,
     admission: Admission,
+    heartbeat: Heartbeat,
     allowed_origins: Collection[str],
     max_message_bytes: int,
 ) -> Blueprint:
@@ -71,13 +74,23 @@ def serve(
         peer, _ = session.scope.get("client") or (None, None)
         with admission.admit_forwarded(peer, session.headers):
             connection = await _accept(session, max_message_bytes)
-            await controller.serve_room(room, connection, after=after)
+            if isinstance(connection, DirectConnection):
+                with heartbeat.watch(connection):
+                    await controller.serve_room(room, connection, after=after)
+            else:
+                await controller.serve_room(room, connection, after=after)
 
     return api
 
 
-async def _accept(session: Websocket, max_message_bytes: int) -> Connection:
+async def _accept(session: Websocket, max_message_bytes: int) -> DirectConnection | AsgiConnection:
     """Answer the handshake; return the fastest Connection that the server allows."""
+    # Hypercorn, too, goes by the last of several such headers.
+    offers = session.headers.getlist("Sec-WebSocket-Extensions")
+    try:
+        decoder = Decoder(offers[-1] if offers else "", max_message_bytes)
+    except ValueError:
+        raise ProblemError(BAD_QUERY, "Sec-WebSocket-Extensions makes no sense.") from None
     state: Mapping[str, Any] = session.scope.get("state") or {}
     transport: Transport | None = state.get(TRANSPORT)
     # On HTTP/2 a websocket shares its connection with others (RFC 8441).
@@ -86,6 +99,4 @@ async def _accept(session: Websocket, max_message_bytes: int) -> Connection:
         return AsgiConnection(session, max_message_bytes)
     transport.take_over()
     await session.accept()
-    # Hypercorn, too, goes by the last of several such headers.
-    offers = session.headers.getlist("Sec-WebSocket-Extensions")
-    return DirectConnection(transport, offers[-1] if offers else "", max_message_bytes)
+    return DirectConnection(transport, decoder)

@@ -87,18 +87,16 @@ class Transport:
         if self._early:
             data, self._early = self._early, b""
             return data
-        await trio.lowlevel.checkpoint_if_cancelled()
         while True:
             self._check()
+            # Nearly always there is nothing yet, so trying first would be for nothing.
+            await trio.lowlevel.wait_readable(self.socket)
             try:
-                data = self.socket.recv(max_bytes)
+                return self.socket.recv(max_bytes)
             except BlockingIOError:
-                await trio.lowlevel.wait_readable(self.socket)
+                continue
             except OSError as error:
                 raise trio.BrokenResourceError(str(error)) from error
-            else:
-                await trio.lowlevel.cancel_shielded_checkpoint()
-                return data
 
     def write_nowait(self, data: bytes | memoryview) -> memoryview | None:
         """Write as much as fits; return what does not, which has to be written next."""

@@ -1,0 +1,43 @@
+"""One task that looks after all connections: pings go out, silent peers are cut off."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Protocol
+
+import trio
+
+_PERIOD = 1
+_AT_ONCE = 500
+
+
+class Beating(Protocol):
+    """What a Heartbeat looks after."""
+
+    def beat(self, now: float) -> None:
+        """Do what is due at time `now`. Neither waits nor raises."""
+        ...
+
+
+class Heartbeat:
+    """A timer for each of thousands of connections costs more than a look at each a second."""
+
+    def __init__(self) -> None:
+        self._watched: set[Beating] = set()
+
+    @contextmanager
+    def watch(self, connection: Beating) -> Iterator[None]:
+        """Look after a connection while in the block."""
+        self._watched.add(connection)
+        try:
+            yield
+        finally:
+            self._watched.remove(connection)
+
+    async def run(self) -> None:
+        """Run until cancelled; cancelling leaves nothing behind."""
+        while True:
+            await trio.sleep(_PERIOD)
+            for index, connection in enumerate(list(self._watched)):
+                connection.beat(trio.current_time())
+                if index % _AT_ONCE == _AT_ONCE - 1:
+                    await trio.lowlevel.checkpoint()
