@@ -77,7 +77,7 @@ class Repository(Protocol):
         - `sent` never goes back within a room.
         - A draft whose id is already stored in its room is not stored again: it gets the
           entry that it became then.
-        - `joined` makes its author a member, who is in the room through `process_id`. It
+        - `joined` makes its author a member, the last in order of joining, who is in the room through `process_id`. It
           is refused with LeaseLostError if that process has no lease.
         - `left` ends the membership. `chat` and `left` are refused with NotAMemberError if
           the author is not a member at that point of the log: each `joined` has at most
@@ -109,9 +109,9 @@ class Repository(Protocol):
         ...
 
     async def remove_stale_rooms(self, age: float) -> list[RoomId]:
-        """Remove the rooms that nobody has been in for `age` seconds; return their ids.
+        """Remove rooms that nobody has been in for `age` seconds; return their ids.
 
-        The time that counts is that of the last entry, or of the making of the room.
+        If there are very many, some of them; the others another time. The time that counts is that of the last entry, or of the making of the room.
         """
         ...
 
@@ -171,7 +171,8 @@ class Queue(Protocol):
         """Offer entries of a room's log to all who subscribe to it. Never waits.
 
         If the Queue is away or its bounded buffer is full they are dropped. No entries at
-        all means "look at this room": who hears it asks the Repository.
+        all means "look at this room": they arrive as such, and who hears that asks the
+        Repository. Whether the publisher hears itself is left open.
         """
         ...
 
@@ -200,7 +201,10 @@ class Queue(Protocol):
         ...
 
     def check(self) -> None:
-        """Return if the Queue works; raise UnavailableError, with the reason, if not."""
+        """Return if the Queue works; raise UnavailableError, with the reason, if not.
+
+        Says nothing before `run` has started.
+        """
         ...
 
 

