@@ -77,8 +77,9 @@ class Repository(Protocol):
         - `sent` never goes back within a room.
         - A draft whose id is already stored in its room is not stored again: it gets the
           entry that it became then.
-        - `joined` makes its author a member, the last in order of joining, who is in the room through `process_id`. It
-          is refused with LeaseLostError if that process has no lease.
+        - `joined` makes its author a member, the last in order of joining, who is in the
+          room through `process_id`. It is refused with LeaseLostError if that process has
+          no lease.
         - `left` ends the membership. `chat` and `left` are refused with NotAMemberError if
           the author is not a member at that point of the log: each `joined` has at most
           one `left`, and nobody talks outside of the two.
@@ -111,7 +112,8 @@ class Repository(Protocol):
     async def remove_stale_rooms(self, age: float) -> list[RoomId]:
         """Remove rooms that nobody has been in for `age` seconds; return their ids.
 
-        If there are very many, some of them; the others another time. The time that counts is that of the last entry, or of the making of the room.
+        If there are very many, some of them; the others another time. The time that counts
+        is that of the last entry, or of the making of the room.
         """
         ...
 

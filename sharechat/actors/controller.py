@@ -55,14 +55,16 @@ class Controller:
         not stored by then is left to the other processes' janitors.
         """
         await self._janitor.open()
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(_supervise, "journal", self._journal.start)
-            await nursery.start(self._queue.run, self._follower)
-            nursery.start_soon(_supervise, "follower", self._follower.start)
-            nursery.start_soon(_supervise, "janitor", self._run_janitor)
-            self._nursery = nursery
-            task_status.started()
-        self._nursery = None
+        try:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(_supervise, "journal", self._journal.start)
+                await nursery.start(self._queue.run, self._follower)
+                nursery.start_soon(_supervise, "follower", self._follower.start)
+                nursery.start_soon(_supervise, "janitor", self._run_janitor)
+                self._nursery = nursery
+                task_status.started()
+        finally:
+            self._nursery = None
 
     async def stop(self) -> None:
         """Make every member leave, store that, give back the lease, and end `run`.

@@ -37,6 +37,8 @@ class Follower:
         self._policy = policy
         self._suspects: set[RoomId] = set()
         self._wake = trio.Event()
+        # When all rooms were last looked at.
+        self._looked_at = float("-inf")
 
     def heard(self, room_id: RoomId, entries: Sequence[Entry]) -> None:
         """See `sharechat.ports.Listener`."""
@@ -53,10 +55,12 @@ class Follower:
     async def start(self) -> None:
         """Run the actor until cancelled; cancelling leaves nothing behind."""
         while True:
-            with trio.move_on_after(self._interval()) as nap:
+            with trio.move_on_at(self._looked_at + self._interval()) as nap:
                 await self._wake.wait()
-            suspects = set(self._rooms) if nap.cancelled_caught else self._suspects
-            self._suspects = set()
+            if nap.cancelled_caught:
+                self._looked_at = trio.current_time()
+                self._suspects.update(self._rooms)
+            suspects, self._suspects = self._suspects, set()
             self._wake = trio.Event()
             await self._look_at(suspects)
 
@@ -78,6 +82,9 @@ class Follower:
             await trio.sleep(self._policy.follow_interval_unwell)
             self.missed(room_ids)
             return
+        except Exception:
+            self.missed(room_ids)  # for when this is started again
+            raise
         for room_id in room_ids:
             room = self._rooms.get(room_id)
             if room is None:

@@ -46,8 +46,14 @@ class Janitor:
         await self._repository.open_lease(self.process_id)
 
     async def close(self) -> None:
-        """Give the lease back: whoever is still a member through it leaves at once."""
-        await self._repository.end_lease(self.process_id)
+        """Give the lease back: whoever is still a member through it leaves at once.
+
+        If the Repository cannot be reached the lease runs out by itself.
+        """
+        try:
+            await self._repository.end_lease(self.process_id)
+        except UnavailableError as error:
+            log.warning("lease could not be given back", reason=str(error))
 
     async def start(self, journal: Journal) -> None:
         """Run the actor until cancelled; cancelling leaves nothing behind."""

@@ -55,8 +55,11 @@ class Journal:
         self._deliver = deliver
         self._policy = policy
         self._sender, self._mailbox = trio.open_memory_channel[_Pending](policy.journal_mailbox)
-        # What `leave` found no room for in the mailbox; at most one a member.
-        self._overflow: deque[_Pending] = deque()
+        # How many came out of the mailbox so far.
+        self._taken = 0
+        # What `leave` found no room for in the mailbox, at most one a member; each with the
+        # `taken` at which all that was in the mailbox before it has come out.
+        self._overflow: deque[tuple[int, _Pending]] = deque()
         self._pending: list[_Pending] = []
         self._idle = trio.Event()
 
@@ -91,7 +94,7 @@ class Journal:
         try:
             self._sender.send_nowait(pending)
         except trio.WouldBlock:
-            self._overflow.append(pending)
+            self._overflow.append((self._taken + self._policy.journal_mailbox, pending))
 
     async def settled(self) -> None:
         """Wait until every `left` that was taken over is stored."""
@@ -107,19 +110,23 @@ class Journal:
                 if not self._mailbox.statistics().current_buffer_used:
                     self._idle.set()
                 self._pending.append(await self._mailbox.receive())
+                self._taken += 1
             self._gather()
             if self._pending:
                 await self._commit()
 
     def _gather(self) -> None:
-        """Add what waits to the batch; `leave`'s overflow last, since its `joined` came before."""
-        room = self._policy.journal_mailbox
-        try:
-            while len(self._pending) < room:
-                self._pending.append(self._mailbox.receive_nowait())
-        except trio.WouldBlock:
-            while self._overflow and len(self._pending) < room:
-                self._pending.append(self._overflow.popleft())
+        """Add what waits to the batch; `leave`'s overflow in its turn, however full the mailbox."""
+        while len(self._pending) < self._policy.journal_mailbox:
+            if self._overflow and self._overflow[0][0] <= self._taken:
+                _, pending = self._overflow.popleft()
+            else:
+                try:
+                    pending = self._mailbox.receive_nowait()
+                except trio.WouldBlock:
+                    break
+                self._taken += 1
+            self._pending.append(pending)
         self._pending = [pending for pending in self._pending if not pending.abandoned]
 
     async def _commit(self) -> None:
@@ -133,10 +140,13 @@ class Journal:
         self._pending = []
         stored = [outcome for outcome in outcomes if isinstance(outcome, Entry)]
         stored.sort(key=_by_room)
-        for room_id, entries in groupby(stored, key=_by_room):
-            self._deliver(room_id, list(entries))
-        for pending, outcome in zip(batch, outcomes, strict=True):
-            pending.settle(outcome)
+        try:
+            for room_id, entries in groupby(stored, key=_by_room):
+                self._deliver(room_id, list(entries))
+        finally:
+            # What is stored is stored, even if handing it on failed: the rooms read it then.
+            for pending, outcome in zip(batch, outcomes, strict=True):
+                pending.settle(outcome)
 
     async def _append(self, batch: Sequence[_Pending]) -> list[Entry | Refusal]:
         """Append a batch; if it fails as a whole, halve it until only the culprit does."""

@@ -52,12 +52,16 @@ class Member:
         self._journal = journal
         self._repository = repository
         self._policy = policy
+        self.gone = False
+        """Whether this life is over: `deliver` says no from now on."""
         self._scope = trio.CancelScope()
         self._close: Close | None = None
         self._sender, self._mailbox = trio.open_memory_channel[Batch](policy.max_waiting_batches)
         self._waiting = 0
         # Whether a batch may go straight to the connection, past the mailbox.
         self._listening = False
+        # Set once nothing that it is sent can come before its own `joined`.
+        self._welcomed = trio.Event()
 
     async def run(self, *, after: int | None = None) -> None:
         """Live: join, talk and listen until the connection ends or somebody ends it, leave.
@@ -87,6 +91,7 @@ class Member:
             if announced:
                 self._journal.leave(messages.left(self._room.id, self.identity))
             self._mailbox.close()
+            self.gone = True
             await self._connection.aclose(self._close)
 
     def close(self, close: Close) -> None:
@@ -94,6 +99,11 @@ class Member:
         if self._close is None:
             self._close = close
         self._scope.cancel()
+
+    def welcome(self, batch: Batch) -> bool:
+        """Hand over, like `deliver`, the first batch that the room has for this member."""
+        self._welcomed.set()
+        return self.deliver(batch)
 
     def deliver(self, batch: Batch) -> bool:
         """Hand over a batch, never waiting; return False if the member has gone."""
@@ -103,6 +113,11 @@ class Member:
             except trio.WouldBlock:
                 pass
             except ConnectionClosedError:
+                return False
+            except Exception:
+                # This runs in the room's task, which must not fail with one of its members.
+                log.exception("member failed", room=self._room.id, member=self.id)
+                self.close(INTERNAL_ERROR)
                 return False
             else:
                 return True
@@ -123,7 +138,8 @@ class Member:
         """Carry texts from the connection to the Journal, one after the other.
 
         The next one is read when this one is stored and the rate allows it: that holds
-        back whoever sends too much. Ends by ConnectionClosedError.
+        back whoever sends too much. What failed is told after the member's own `joined`, so
+        not before the room gets there. Ends by ConnectionClosedError.
         """
         bucket = TokenBucket(self._policy.message_rate, self._policy.message_burst)
         while True:
@@ -134,6 +150,7 @@ class Member:
             try:
                 await self._journal.store(draft)
             except NotStoredError as error:
+                await self._welcomed.wait()
                 self.deliver(Batch([messages.failed(draft, str(error))]))
 
     async def listen(self, after: int | None = None) -> None:
@@ -144,6 +161,7 @@ class Member:
         """
         if after is not None:
             await self._catch_up(after)
+            self._welcomed.set()
         self._listening = True
         while True:
             batches = [await self._mailbox.receive()]

@@ -58,6 +58,7 @@ class Room:
         self._arriving: dict[MemberId, Join] = {}
         self._ready: list[Entry] = []
         self._patience_ends: float | None = None
+        self._closed_with: Close | None = None
 
     @property
     def position(self) -> int:
@@ -68,8 +69,8 @@ class Room:
         """Show a member to the room: it is handed every entry from its own `joined` on.
 
         Its `joined` must not be stored before this returns. Raises ConnectionClosedError
-        if the actor has ended. If cancelled, the room may still hand it something, until
-        the member's `deliver` says no.
+        if the actor has ended; the member is then closed for the same reason. If cancelled,
+        the room may still hand it something, until the member's `deliver` says no.
         """
         await self._send(Join(member, None))
 
@@ -89,6 +90,7 @@ class Room:
         try:
             await self._sender.send(join)
         except trio.BrokenResourceError:
+            join.member.close(self._closed_with or INTERNAL_ERROR)
             raise ConnectionClosedError from None
 
     def offer(self, entries: Sequence[Entry]) -> None:
@@ -107,7 +109,8 @@ class Room:
         self.offer(())
 
     def close(self, close: Close) -> None:
-        """End the connections of all members that the room knows of."""
+        """End the connections of all members that the room knows of; the first reason counts."""
+        close = self._closed_with = self._closed_with or close
         for member in [*self._members.values(), *(j.member for j in self._arriving.values())]:
             member.close(close)
         for mail in self._waiting_mail():
@@ -203,9 +206,12 @@ class Room:
         }
         for join in list(self._arriving.values()):
             member = join.member
+            if member.gone:  # perhaps its `joined` was never stored
+                del self._arriving[member.id]
+                continue
             start = own.get(member.id) if join.after is None else max(first, join.after + 1)
             if start is None or start > ready[-1].seq:
                 continue
             del self._arriving[member.id]
-            if member.deliver(batch.since(start - first)):
+            if member.welcome(batch.since(start - first)):
                 self._members[member.id] = member
