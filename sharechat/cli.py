@@ -70,7 +70,9 @@ def _prepare(settings: Settings) -> None:
     try:
         trio.run(make_parts(settings).prepare)
     except (SharechatError, ValueError) as error:
-        raise CannotStartError(str(error)) from error
+        # Clients are told that much; who runs the server needs the vendor's reason as well.
+        reason = str(error.__cause__ or "").partition("\n")[0]
+        raise CannotStartError(f"{error} {reason}".rstrip()) from error
 
 
 def _serve_alone(settings: Settings, listener: socket.socket, *, is_worker: bool) -> None:

@@ -43,6 +43,8 @@ class Controller:
         self._nursery: trio.Nursery | None = None
         self._stopping = False
         self._everyone_left = trio.Event()
+        self._ended = trio.Event()
+        self._ended.set()  # It has not begun.
         self._janitor = Janitor(repository, queue, self._members.keys, self._start_afresh, policy)
         self._journal = Journal(repository, lambda: self._janitor.process_id, self._deliver, policy)
         self._follower = Follower(repository, queue, self._rooms, self._evict, policy)
@@ -55,6 +57,7 @@ class Controller:
         not stored by then is left to the other processes' janitors.
         """
         await self._janitor.open()
+        self._ended = trio.Event()
         try:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(_supervise, "journal", self._journal.start)
@@ -65,16 +68,20 @@ class Controller:
                 task_status.started()
         finally:
             self._nursery = None
+            self._ended.set()
 
     async def stop(self) -> None:
         """Make every member leave, store that, give back the lease, and end `run`.
 
-        Takes `stop_timeout` seconds at most. May be called again; if cancelled, `run`
-        ends at once.
+        Takes `stop_timeout` seconds at most. Whoever calls it again waits for the first to
+        be done. If cancelled, `run` ends at once.
         """
-        self._stopping = True
-        if self._nursery is None:
+        nursery = self._nursery
+        if self._stopping or nursery is None:
+            self._stopping = True
+            await self._ended.wait()
             return
+        self._stopping = True
         try:
             with trio.move_on_after(self._policy.stop_timeout) as patience:
                 await self._say_goodbye()
@@ -85,8 +92,8 @@ class Controller:
             if patience.cancelled_caught:
                 log.warning("stopped before every member had left", members=len(self._members))
         finally:
-            if self._nursery is not None:
-                self._nursery.cancel_scope.cancel()
+            nursery.cancel_scope.cancel()
+        await self._ended.wait()
 
     async def _say_goodbye(self) -> None:
         """Close everyone, a few at a time: whole rooms must not come back in one moment."""

@@ -43,7 +43,7 @@ class Policy:
     """Between comparisons of the stored members with those who are here."""
     max_members: int = 16384
     """Members on this process; who comes then is turned away."""
-    stop_timeout: float = 9
+    stop_timeout: float = 8
     """How long stopping may take until what is left is cut off."""
     stop_spread: float = 3
     """Over how long a thousand and more members are told, so that they do not return at once."""

@@ -2,13 +2,14 @@
 
 import secrets
 import ssl
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from random import SystemRandom
 
 import structlog
 import trio
 
 from sharechat.adapters.redis.connection import Connection, connect
+from sharechat.adapters.redis.doubts import Doubts
 from sharechat.adapters.redis.health import Health
 from sharechat.adapters.redis.outbox import Outbox
 from sharechat.adapters.redis.protocol import LostError, pack, raise_refusals
@@ -32,7 +33,7 @@ class RedisQueue:
     `probe_interval` seconds to a channel of this Queue's own, has to come back within
     `timeout` seconds, and so has every answer to connecting; otherwise both connections
     are made anew. What is published meanwhile, or beyond `buffer_size` bytes that wait, is
-    dropped.
+    dropped; afterwards, whoever hears those rooms is told to look at them.
     """
 
     def __init__(
@@ -53,13 +54,22 @@ class RedisQueue:
         self._subscriptions = Subscriptions(f"{prefix}room:".encode(), self._probe_channel)
         self._subscriptions_wait = _Signal()
         self._outbox = Outbox(buffer_size)
+        self._doubts = Doubts()
         self._outbox_waits = _Signal()
         self._health = Health()
         self._tls_context: ssl.SSLContext | None = None
 
     def publish(self, room_id: RoomId, entries: Sequence[Entry]) -> None:
         if self._outbox.put(self._subscriptions.publication(room_id, entries)):
+            self._doubts.sent(room_id)
             self._outbox_waits.set()
+        else:
+            self._doubts.dropped(room_id)
+
+    def _publish_looks(self, room_ids: Collection[RoomId]) -> None:
+        """Make the others look at rooms for which something may not have reached them."""
+        for room_id in room_ids:
+            self.publish(room_id, ())
 
     def subscribe(self, room_id: RoomId) -> None:
         self._subscriptions.add(room_id)
@@ -113,6 +123,7 @@ class RedisQueue:
             self._subscriptions.restart()
             self._subscriptions_wait.set()
             self._outbox.open()
+            self._publish_looks(self._doubts.take_all())
             try:
                 async with trio.open_nursery() as nursery:
                     nursery.start_soon(self._receive, subscriber, listener, probe)
@@ -166,9 +177,12 @@ class RedisQueue:
         await self._in_time(probe.heard, "did not confirm a subscription")
         while True:
             probe.leave()
+            self._doubts.probe_left()
             self._outbox.put(pack((b"PUBLISH", self._probe_channel, probe.token)), urgent=True)
             self._outbox_waits.set()
             await self._in_time(probe.back, "did not send back the probe")
+            self._doubts.probe_came_back()
+            self._publish_looks(self._doubts.take_dropped())
             self._health.regain(self._outbox.take_dropped())
             await trio.sleep(self._probe_interval)
 
