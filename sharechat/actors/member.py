@@ -79,7 +79,7 @@ class Member:
                 await self._journal.store(messages.joined(self._room.id, self.identity))
                 async with trio.open_nursery() as nursery:
                     nursery.start_soon(self.listen, after)
-                    nursery.start_soon(self.broadcast)
+                    await self.broadcast()
         except* ConnectionClosedError:
             pass
         except* SharechatError as group:

@@ -7,9 +7,6 @@ from ipaddress import ip_address, ip_network
 
 from werkzeug.datastructures import Headers
 
-from sharechat.outcomes import TOO_MANY
-from sharechat.web.problems import ProblemError
-
 
 class Admission:
     """Counts connections by address.
@@ -37,20 +34,12 @@ class Admission:
             if not self._connections[address]:
                 del self._connections[address]
 
-    @contextmanager
-    def admit_forwarded(self, peer: str | None, headers: Headers) -> Iterator[None]:
-        """Count a websocket that came through a trusted proxy, while in the block.
+    def forwarded_for(self, peer: str, headers: Headers) -> str | None:
+        """Return for whom a trusted proxy made this connection; None if `peer` is no such proxy."""
+        return self._client(headers) if self.is_trusted(peer) else None
 
-        Raises ProblemError if its client has too many. A websocket from anywhere else is
-        counted since it was accepted.
-        """
-        if peer is None or not self.is_trusted(peer):
-            yield
-            return
-        with self.admit(self._client(headers)) as welcome:
-            if not welcome:
-                raise ProblemError(TOO_MANY, "Close some of the others first.")
-            yield
+    def is_full(self, address: str) -> bool:
+        return self._connections[address] >= self._limit
 
     def is_trusted(self, address: str) -> bool:
         if not self._trusted:

@@ -12,7 +12,7 @@ from sharechat.web import problems
 from sharechat.web.admission import Admission
 from sharechat.web.heartbeat import Heartbeat
 from sharechat.web.rest import ROOM_KEY_HEADER, rest
-from sharechat.web.serve import WebsocketSession, serve
+from sharechat.web.serve import Serve, WebsocketSession
 
 _MAX_BODY_BYTES = 16 * 1024
 """No endpoint reads a body."""
@@ -41,14 +41,14 @@ def make_app(
     problems.install(app)
     app.register_blueprint(rest(controller, repository, queue))
     app.register_blueprint(
-        serve(
+        Serve(
             controller,
             repository,
-            admission=admission,
-            heartbeat=heartbeat,
+            admission,
+            heartbeat,
             allowed_origins=allowed_origins,
             max_message_bytes=max_message_bytes,
-        )
+        ).routes()
     )
 
     async def run(*, task_status: trio.TaskStatus[None]) -> None:

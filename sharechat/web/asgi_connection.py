@@ -57,6 +57,9 @@ class AsgiConnection:
                     raise ConnectionClosedError
                 await self._websocket.send(text.decode())
 
+    def beat(self, now: float) -> None:
+        """The server pings, if it does; ASGI does not tell of pongs."""
+
     async def aclose(self, close: Close | None = None) -> None:
         if self._closed:
             await trio.lowlevel.checkpoint()

@@ -9,7 +9,7 @@ import trio
 from sharechat.errors import ConnectionClosedError
 from sharechat.messages import Batch
 from sharechat.outcomes import Close
-from sharechat.web.decoder import Decoder, Goodbye, Ping, ViolationError
+from sharechat.web.decoder import Decoder, Goodbye, Ping, Text, Violation
 from sharechat.web.frames import CLOSE, PING, PONG, close_frame, frame, text_frames
 from sharechat.web.transport import STALL_TIMEOUT, Transport
 
@@ -67,17 +67,16 @@ class DirectConnection:
 
     def _sort_out(self, data: bytes) -> None:
         self._peer_gone = not data
-        try:
-            for event in self._decoder.feed(data):
-                if isinstance(event, Ping):
-                    self._send_control(frame(PONG, event.payload))
-                elif isinstance(event, Goodbye):
+        for event in self._decoder.feed(data):
+            match event:
+                case Text(text):
+                    self._texts.append(text)
+                case Ping(payload):
+                    self._send_control(frame(PONG, payload))
+                case Goodbye():
                     self._goodbye = event
-                    return  # Nothing counts that comes after it.
-                else:
-                    self._texts.append(event.text)
-        except ViolationError as error:
-            self._violation = error.close
+                case Violation(close):
+                    self._violation = close
 
     def beat(self, now: float) -> None:
         """Ping if it is time to; abort if the peer has been silent for too long."""
@@ -107,6 +106,8 @@ class DirectConnection:
         self._sending = True
         try:
             await self._write(b"".join(frames))
+            while self._control:  # It came while we waited.
+                await self._write(b"")
         except _GONE:
             raise ConnectionClosedError from None
         finally:
@@ -149,9 +150,10 @@ class DirectConnection:
                 in_order = True
             except _GONE:
                 pass  # It went in the meantime.
-        if not in_order:
+        if in_order:
+            self._transport.close()
+        else:
             self._transport.abort()
-        self._transport.end()
 
     async def _shake_hands(self, close: Close) -> None:
         """Say goodbye, or answer the peer's (RFC 6455, section 7)."""

@@ -26,9 +26,7 @@ _SLACK = 64
 _CODES = frozenset((1000, 1001, 1002, 1003, 1007, 1008, 1009, 1010, 1011, 1012, 1013, 1014))
 
 
-class ViolationError(Exception):
-    """The client broke a rule; `close` is what it is to be told."""
-
+class _ViolationError(Exception):
     def __init__(self, close: Close) -> None:
         super().__init__(close.reason)
         self.close = close
@@ -48,6 +46,15 @@ class Goodbye(NamedTuple):
     """The client's close frame, with its payload: a code and a reason, or nothing."""
 
     payload: bytes
+
+
+class Violation(NamedTuple):
+    """The client broke a rule; `close` is what it is to be told."""
+
+    close: Close
+
+
+Said = Text | Ping | Goodbye | Violation
 
 
 class Decoder:
@@ -73,18 +80,25 @@ class Decoder:
             if server_extensions_handshake(split_comma_header(offers.encode()), [deflate]):
                 self._deflate = deflate
 
-    def feed(self, data: bytes) -> list[Text | Ping | Goodbye]:
-        """Return what is complete now. Raises ViolationError; nothing can be fed after that.
+    def feed(self, data: bytes) -> list[Said]:
+        """Return what is complete now, in order.
 
-        What came before the violation is lost with it, as its sender is about to be.
+        Nothing comes after a Goodbye or a Violation, and nothing may be fed then.
         """
+        said: list[Said] = []
+        try:
+            self._feed(data, said)
+        except _ViolationError as error:
+            said.append(Violation(error.close))
+        return said
+
+    def _feed(self, data: bytes, said: list[Said]) -> None:
         buffer = self._buffer + data if self._buffer else data
-        events: list[Text | Ping | Goodbye] = []
         position, end = 0, len(buffer)
         while end - position >= 2:
             first, second = buffer[position], buffer[position + 1]
             if not second & 0x80:  # A client masks, always.
-                raise ViolationError(BAD_FRAME)
+                raise _ViolationError(BAD_FRAME)
             length = second & 0x7F
             start = position + 6
             if length == 126:
@@ -104,9 +118,10 @@ class Decoder:
             payload = _unmask(buffer[start - 4 : start], buffer[start:position])
             event = self._take(first, payload)
             if event is not None:
-                events.append(event)
+                said.append(event)
+                if isinstance(event, Goodbye):
+                    return
         self._buffer = buffer[position:]
-        return events
 
     def _check(self, first: int, length: int) -> None:
         """Refuse a frame by its header, before its payload has come."""
@@ -114,19 +129,19 @@ class Decoder:
         if opcode >= CLOSE:
             # Control frames are short and whole (section 5.5).
             if first & 0xF0 != 0x80 or length > 125 or opcode not in (CLOSE, PING, PONG):
-                raise ViolationError(BAD_FRAME)
+                raise _ViolationError(BAD_FRAME)
             return
         begun = self._opcode != 0
         if opcode not in (_CONTINUATION, TEXT, _BINARY) or (opcode == _CONTINUATION) != begun:
-            raise ViolationError(BAD_FRAME)
+            raise _ViolationError(BAD_FRAME)
         # RSV1 says that a message is compressed; it stands on the first frame only.
         allowed = 0x40 if self._deflate and not begun else 0
         if first & 0x70 & ~allowed:
-            raise ViolationError(BAD_FRAME)
+            raise _ViolationError(BAD_FRAME)
         if self._size + length > self._max_bytes + _SLACK:
-            raise ViolationError(TOO_LARGE)
+            raise _ViolationError(TOO_LARGE)
 
-    def _take(self, first: int, payload: bytes) -> Text | Ping | Goodbye | None:
+    def _take(self, first: int, payload: bytes) -> Said | None:
         opcode = first & 0x0F
         if opcode == PING:
             return Ping(payload)
@@ -140,7 +155,7 @@ class Decoder:
         self._size += len(payload)
         self._fragments.append(payload)
         if len(self._fragments) > _MAX_FRAGMENTS:
-            raise ViolationError(TOO_LARGE)
+            raise _ViolationError(TOO_LARGE)
         if not first & 0x80:
             return None
         whole = payload if len(self._fragments) == 1 else b"".join(self._fragments)
@@ -149,11 +164,11 @@ class Decoder:
         self._fragments.clear()
         self._size = self._opcode = 0
         if len(whole) > self._max_bytes:
-            raise ViolationError(TOO_LARGE)
+            raise _ViolationError(TOO_LARGE)
         try:
             return Text(whole.decode())
         except UnicodeDecodeError:
-            raise ViolationError(NOT_UTF8) from None
+            raise _ViolationError(NOT_UTF8) from None
 
     def _inflate(self, data: bytes) -> bytes:
         """Return the message that `data` holds, or a little more than it may hold."""
@@ -164,7 +179,7 @@ class Decoder:
             # RFC 7692, section 7.2.2: the sender has cut this off.
             whole = self._inflater.decompress(data + b"\0\0\xff\xff", self._max_bytes + 1)
         except zlib.error:
-            raise ViolationError(BAD_FRAME) from None
+            raise _ViolationError(BAD_FRAME) from None
         if self._inflater.eof:  # A last block ends the stream; the next message begins another.
             self._inflater = None
         return whole
@@ -182,9 +197,9 @@ def _goodbye(payload: bytes) -> Goodbye:
     if payload:
         code = int.from_bytes(payload[:2], "big")
         if len(payload) == 1 or not (code in _CODES or 3000 <= code <= 4999):
-            raise ViolationError(BAD_FRAME)
+            raise _ViolationError(BAD_FRAME)
         try:
             payload[2:].decode()
         except UnicodeDecodeError:
-            raise ViolationError(NOT_UTF8) from None
+            raise _ViolationError(NOT_UTF8) from None
     return Goodbye(payload)

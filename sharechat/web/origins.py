@@ -21,6 +21,7 @@ def is_allowed(origin: str | None, host: str, allowed: Collection[str]) -> bool:
         default = _DEFAULT_PORTS.get(theirs.scheme)
         return (
             default is not None
+            and theirs.hostname is not None
             and theirs.hostname == ours.hostname
             and (theirs.port or default) == (ours.port or default)
         )

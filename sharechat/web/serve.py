@@ -1,6 +1,8 @@
 """The websocket endpoint."""
 
 from collections.abc import Collection, Mapping
+from contextlib import nullcontext
+from functools import partial
 from typing import Any
 
 from hypercorn.typing import ASGIReceiveCallable
@@ -10,8 +12,8 @@ from quart_trio.asgi import TrioASGIWebsocketConnection
 from trio import Nursery
 
 from sharechat.actors.controller import Controller
-from sharechat.messages import parse_message_id, parse_room_id
-from sharechat.outcomes import BAD_QUERY, ORIGIN_NOT_ALLOWED
+from sharechat.messages import RoomInfo, parse_message_id, parse_room_id
+from sharechat.outcomes import BAD_QUERY, ORIGIN_NOT_ALLOWED, TOO_MANY
 from sharechat.ports import Repository
 from sharechat.web.admission import Admission
 from sharechat.web.asgi_connection import AsgiConnection
@@ -48,55 +50,82 @@ class WebsocketSession(TrioASGIWebsocketConnection):
                     await self.send_channel.send(event["text"] or "" if data is None else data)
 
 
-def serve(
-    controller: Controller,
-    repository: Repository,
-    *,
-    admission: Admission,
-    heartbeat: Heartbeat,
-    allowed_origins: Collection[str],
-    max_message_bytes: int,
-) -> Blueprint:
-    """Return the websocket route."""
-    api = Blueprint("serve", __name__, url_prefix="/api")
+class Serve:
+    """Turns websockets into members."""
 
-    @api.websocket("/serve/<room_id>")
-    async def serve_room(room_id: str) -> None:
-        origin = websocket.headers.get("Origin")
-        if not is_allowed(origin, websocket.headers.get("Host", ""), allowed_origins):
+    def __init__(
+        self,
+        controller: Controller,
+        repository: Repository,
+        admission: Admission,
+        heartbeat: Heartbeat,
+        *,
+        allowed_origins: Collection[str],
+        max_message_bytes: int,
+    ) -> None:
+        self._controller = controller
+        self._repository = repository
+        self._admission = admission
+        self._heartbeat = heartbeat
+        self._allowed_origins = allowed_origins
+        self._max_message_bytes = max_message_bytes
+
+    def routes(self) -> Blueprint:
+        """Return the websocket route."""
+        api = Blueprint("serve", __name__, url_prefix="/api")
+
+        @api.websocket("/serve/<room_id>")
+        async def serve_room(room_id: str) -> None:
+            await self._handle(websocket._get_current_object(), room_id)  # type: ignore[attr-defined]
+
+        return api
+
+    async def _handle(self, session: Websocket, room_id: str) -> None:
+        """Accept a websocket, and serve its member or leave that to the Transport's successor.
+
+        Raises what turns the handshake away: errors of the domain, and ProblemError.
+        """
+        origin = session.headers.get("Origin")
+        if not is_allowed(origin, session.headers.get("Host", ""), self._allowed_origins):
             raise ProblemError(ORIGIN_NOT_ALLOWED, f"Pages of {origin} may not use this server.")
-        room = await controller.open_room(parse_room_id(room_id))
-        cursor = websocket.args.get("after")
+        peer, _ = session.scope.get("client") or ("", 0)
+        client = self._admission.forwarded_for(peer, session.headers)
+        if client is not None and self._admission.is_full(client):
+            raise ProblemError(TOO_MANY, "Close some of the others first.")
+        decoder = self._make_decoder(session)
+        room = await self._controller.open_room(parse_room_id(room_id))
+        cursor = session.args.get("after")
         after = None
         if cursor is not None:
-            after = await repository.find(room.id, parse_message_id(cursor))
-        session: Websocket = websocket._get_current_object()  # type: ignore[attr-defined]
-        peer, _ = session.scope.get("client") or (None, None)
-        with admission.admit_forwarded(peer, session.headers):
-            connection = await _accept(session, max_message_bytes)
-            if isinstance(connection, DirectConnection):
-                with heartbeat.watch(connection):
-                    await controller.serve_room(room, connection, after=after)
-            else:
-                await controller.serve_room(room, connection, after=after)
+            after = await self._repository.find(room.id, parse_message_id(cursor))
+        live = partial(self._live, room, after, client)
 
-    return api
+        state: Mapping[str, Any] = session.scope.get("state") or {}
+        transport: Transport | None = state.get(TRANSPORT)
+        # On HTTP/2 a websocket shares its connection with others (RFC 8441).
+        if transport is None or session.http_version != "1.1":
+            await session.accept()
+            await live(AsgiConnection(session, self._max_message_bytes))
+        else:
+            transport.take_over()
+            await session.accept()
+            transport.successor = partial(live, DirectConnection(transport, decoder))
 
+    async def _live(
+        self,
+        room: RoomInfo,
+        after: int | None,
+        client: str | None,
+        connection: DirectConnection | AsgiConnection,
+    ) -> None:
+        admitted = nullcontext() if client is None else self._admission.admit(client)
+        with admitted, self._heartbeat.watch(connection):
+            await self._controller.serve_room(room, connection, after=after)
 
-async def _accept(session: Websocket, max_message_bytes: int) -> DirectConnection | AsgiConnection:
-    """Answer the handshake; return the fastest Connection that the server allows."""
-    # Hypercorn, too, goes by the last of several such headers.
-    offers = session.headers.getlist("Sec-WebSocket-Extensions")
-    try:
-        decoder = Decoder(offers[-1] if offers else "", max_message_bytes)
-    except ValueError:
-        raise ProblemError(BAD_QUERY, "Sec-WebSocket-Extensions makes no sense.") from None
-    state: Mapping[str, Any] = session.scope.get("state") or {}
-    transport: Transport | None = state.get(TRANSPORT)
-    # On HTTP/2 a websocket shares its connection with others (RFC 8441).
-    if transport is None or session.http_version != "1.1":
-        await session.accept()
-        return AsgiConnection(session, max_message_bytes)
-    transport.take_over()
-    await session.accept()
-    return DirectConnection(transport, decoder)
+    def _make_decoder(self, session: Websocket) -> Decoder:
+        # Hypercorn, too, goes by the last of several such headers.
+        offers = session.headers.getlist("Sec-WebSocket-Extensions")
+        try:
+            return Decoder(offers[-1] if offers else "", self._max_message_bytes)
+        except ValueError:
+            raise ProblemError(BAD_QUERY, "Sec-WebSocket-Extensions makes no sense.") from None

@@ -126,13 +126,15 @@ class _Handler:
                     return
                 # TCPServer asks of its stream what a Transport has, and no more.
                 await TCPServer(self._app, self._config, self._context, state, transport)  # type: ignore[arg-type]
+                if transport.successor is not None:
+                    await transport.successor()
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             pass  # It went before it could be answered.
         except Exception:
             # One connection's failure is not the server's.
             log.exception("connection failed")
         finally:
-            await transport.aclose()
+            transport.close()
 
 
 async def _turn_away(transport: Transport) -> None:

@@ -2,6 +2,7 @@
 
 import socket
 import struct
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 
 import trio
@@ -14,23 +15,24 @@ class Transport:
     """One accepted, non-blocking socket; what hypercorn's TCPServer takes for a stream.
 
     At first its bytes are hypercorn's, both ways: requests, responses, the handshake of a
-    websocket. From `take_over` on hypercorn receives nothing, until the end, and what it
-    sends after its answer to the handshake is dropped: the bytes belong to whoever took
-    over, who reads with `read` and writes with `write_nowait` and `wait_writable`.
+    websocket. From `take_over` on hypercorn may send its answer to the handshake; all else
+    that it does is without effect, so it can end and leave the open socket to whoever took
+    over: that is to set `successor`, which `sharechat.web.server` then calls.
 
     One task at a time may read, and one wait to write. Errors are those of
     `trio.abc.Stream`: BrokenResourceError when the peer has gone or made no progress for
-    STALL_TIMEOUT seconds, ClosedResourceError after `aclose` or `abort`.
+    STALL_TIMEOUT seconds, ClosedResourceError after `close` or `abort`.
     """
 
     def __init__(self, sock: socket.socket) -> None:
         self.socket = sock
+        self.successor: Callable[[], Awaitable[None]] | None = None
         self._closed = False
         self._taken_over = False
         self._answered = False
-        self._ended = trio.Event()
         # Around hypercorn's receive, so that it can be taken off the socket.
         self._receiving = trio.CancelScope()
+        self._let_go = trio.Event()
         self._early = b""
 
     # What hypercorn calls.
@@ -43,7 +45,7 @@ class Transport:
                 if not self._receiving.cancel_called:
                     return data
                 self._early = data  # It came for whoever took over in this very moment.
-        await self._ended.wait()
+        await self._let_go.wait()
         return b""
 
     async def send_all(self, data: bytes) -> None:
@@ -64,11 +66,14 @@ class Transport:
 
     async def send_eof(self) -> None:
         await trio.lowlevel.checkpoint()
-        self.shut_write()
+        if not self._taken_over:
+            self.shut_write()
 
     async def aclose(self) -> None:
-        """Close the socket; the kernel still delivers what was written."""
-        self._close()
+        """Close the socket, unless it has been taken over."""
+        self._let_go.set()
+        if not self._taken_over:
+            self.close()
         await trio.lowlevel.checkpoint()
 
     # What takes over.
@@ -77,10 +82,6 @@ class Transport:
         """Take the connection from hypercorn, which may still answer the handshake."""
         self._taken_over = True
         self._receiving.cancel()
-
-    def end(self) -> None:
-        """Let hypercorn know that the connection has ended, so that it closes it."""
-        self._ended.set()
 
     async def read(self, max_bytes: int) -> bytes:
         """Return what came, b"" at the end of it. Cancelling loses nothing."""
@@ -120,19 +121,19 @@ class Transport:
             with suppress(OSError):  # The peer may have been faster.
                 self.socket.shutdown(socket.SHUT_WR)
 
+    def close(self) -> None:
+        """Close the socket; the kernel still delivers what was written. May be called again."""
+        if not self._closed:
+            self._closed = True
+            trio.lowlevel.notify_closing(self.socket)
+            self.socket.close()
+
     def abort(self) -> None:
         """Close at once, dropping what the kernel still holds; every waiting task is woken."""
         if not self._closed:
             with suppress(OSError):  # The peer may have been faster.
                 self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-            self._close()
-
-    def _close(self) -> None:
-        self._ended.set()
-        if not self._closed:
-            self._closed = True
-            trio.lowlevel.notify_closing(self.socket)
-            self.socket.close()
+            self.close()
 
     def _check(self) -> None:
         if self._closed:
