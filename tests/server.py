@@ -268,9 +268,7 @@ class Talker:
         await self._stream.aclose()
 
 
-async def join(
-    nursery: trio.Nursery, url: str, headers: Mapping[str, str] | None = None
-) -> Talker:
+async def join(nursery: trio.Nursery, url: str, headers: Mapping[str, str] | None = None) -> Talker:
     """Join a room, for as long as the nursery lasts. Raises trio_websocket.ConnectionRejected."""
     parts = urlsplit(url)
     assert parts.hostname is not None

@@ -1,5 +1,7 @@
 """A member: the actor that is one client's presence in one room."""
 
+import math
+
 import structlog
 import trio
 
@@ -92,6 +94,8 @@ class Member:
                 self._journal.leave(messages.left(self._room.id, self.identity))
             self._mailbox.close()
             self.gone = True
+            if self._close is None and trio.current_effective_deadline() == -math.inf:
+                self._close = RESTARTING  # It is not we who are cancelled, but all around us.
             await self._connection.aclose(self._close)
 
     def close(self, close: Close) -> None:

@@ -1,0 +1,181 @@
+"""A member that comes back with `after`: the history and then the room, no hole, no repeat."""
+
+import pytest
+import trio
+from trio.testing import MockClock, wait_all_tasks_blocked
+
+from sharechat.actors.policy import Policy
+from sharechat.errors import UnavailableError
+from sharechat.messages import RoomId
+from sharechat.outcomes import INTERNAL_ERROR, ROOM_DELETED, TRY_LATER, Close
+from tests.support import KEY, Elsewhere, FakeConnection, House, assert_pairs, open_house, until
+
+PAGES_OF_3 = Policy(message_rate=0, read_limit=3, follow_interval=10_000)
+
+
+async def room_with(house: House, entries: int) -> tuple[RoomId, FakeConnection]:
+    room = await house.repository.make_room()
+    talker = await house.join(room)
+    talker.says(*(f"old {n}" for n in range(1, entries)))
+    await until(lambda: len(talker.received) == entries)
+    return room, talker
+
+
+@pytest.mark.parametrize("entries", [1, 2, 3, 4, 7, 9])
+@pytest.mark.parametrize("after", [0, 1])
+async def test_it_hears_the_log_after_the_seq_and_then_the_room(
+    autojump_clock: MockClock, entries: int, after: int
+) -> None:
+    async with open_house(policy=PAGES_OF_3) as house:
+        room, talker = await room_with(house, entries)
+        visit = await house.visit(room, after=after)
+        await wait_all_tasks_blocked()
+        talker.says("new 1", "new 2")
+        await visit.connection.hears("new 1", "new 2")
+        log = await house.repository.log(room)
+        assert visit.connection.received == log[after:]
+
+
+@pytest.mark.parametrize("stalled_at", range(5))
+async def test_no_hole_and_no_repeat_while_the_room_is_talking(
+    autojump_clock: MockClock, stalled_at: int
+) -> None:
+    async with open_house(policy=PAGES_OF_3) as house:
+        room, talker = await room_with(house, 10)
+        steps = [house.repository.at_next("read") for _ in range(stalled_at)]
+        steps.append(house.repository.at_next("read", hold=True))
+        visit = await house.visit(room, after=0)
+        await wait_all_tasks_blocked()
+        talker.says(*(f"during {n}" for n in range(5)))
+        await talker.hears("during 4")
+        steps[-1].release()
+        talker.says(*(f"then {n}" for n in range(5)))
+        await visit.connection.hears("then 4")
+        assert visit.connection.received == await house.repository.log(room)
+
+
+async def test_a_room_that_is_ahead_when_it_takes_over(autojump_clock: MockClock) -> None:
+    async with open_house(policy=PAGES_OF_3) as house:
+        room, talker = await room_with(house, 1)
+        visit = await house.visit(room, after=0)
+        visit.connection.stalls()  # the first, short, page is read but not sent
+        await wait_all_tasks_blocked()
+        talker.says(*(f"during {n}" for n in range(10)))
+        await talker.hears("during 9")
+        step = house.repository.at_next("read", hold=True)
+        visit.connection.reads_on()
+        await step.reached.wait()  # the room has taken over; what lies before is being read
+        talker.says("later 1", "later 2")
+        await talker.hears("later 2")
+        step.release()
+        await visit.connection.hears("during 9", "later 2")
+        talker.says("then")
+        await visit.connection.hears("then")
+        assert visit.connection.received == await house.repository.log(room)
+
+
+async def test_a_room_that_is_behind_when_it_takes_over(autojump_clock: MockClock) -> None:
+    async with open_house(policy=PAGES_OF_3) as house:
+        room, talker = await room_with(house, 1)
+        there = Elsewhere(house.repository, room)
+        await there.joins()
+        await there.says("1", "2", "3", "4")
+        step = house.repository.at_next("append", hold=True)
+        visit = await house.visit(room, after=0)
+        await step.reached.wait()
+        # Its own `joined`, which makes the room look, is not heard: as from another process.
+        house.nodes[0].controller._journal._deliver = lambda room_id, entries: None
+        step.release()
+        await until(lambda: len(visit.connection.received) == 7)
+        assert talker.texts[1:] == []
+        last = (await there.says("5", "6"))[-1]
+        house.nodes[0].hears(room, last)
+        await visit.connection.hears("6")
+        await talker.hears("1", "6")
+        log = await house.repository.log(room)
+        assert visit.connection.received == talker.received == log
+
+
+async def test_what_failed_meanwhile_does_not_get_lost(autojump_clock: MockClock) -> None:
+    async with open_house(policy=PAGES_OF_3) as house:
+        room, _ = await room_with(house, 10)
+        visit = await house.visit(room, after=0)
+        visit.connection.stalls()
+        visit.connection.says("a NUL: \0")
+        await wait_all_tasks_blocked()
+        visit.connection.reads_on()
+        await until(lambda: "failed" in {m.type for m in visit.connection.received})
+        stored = [m for m in visit.connection.received if m.type != "failed"]
+        assert stored == await house.repository.log(room)
+
+
+@pytest.mark.parametrize(
+    ("error", "close"),
+    [(UnavailableError("away"), TRY_LATER), (RuntimeError("a bug"), INTERNAL_ERROR)],
+)
+async def test_what_cannot_be_read_ends_this_member_alone(
+    autojump_clock: MockClock, error: Exception, close: Close
+) -> None:
+    async with open_house(policy=PAGES_OF_3) as house:
+        room, talker = await room_with(house, 10)
+        house.repository.at_next("read")
+        house.repository.at_next("read", error=error)
+        visit = await house.visit(room, after=0)
+        assert await visit.ends() == close
+        talker.says("still here")
+        await talker.hears("still here")
+        await house.stop()
+        assert_pairs(await house.repository.log(room))
+
+
+async def test_a_room_that_is_deleted_while_it_reads(autojump_clock: MockClock) -> None:
+    async with open_house(policy=PAGES_OF_3) as house:
+        room, talker = await room_with(house, 10)
+        visit = await house.visit(room, after=0)
+        visit.connection.stalls()
+        await wait_all_tasks_blocked()
+        await house.nodes[0].controller.delete_room(room, KEY)
+        visit.connection.reads_on()
+        assert await visit.ends() == ROOM_DELETED
+        await talker.closed.wait()
+        assert talker.close == ROOM_DELETED
+
+
+@pytest.mark.parametrize("deleted", [True, False])
+async def test_a_room_that_ended_before_it_could_take_over_says_why(
+    autojump_clock: MockClock, deleted: bool
+) -> None:
+    async with open_house(policy=PAGES_OF_3) as house:
+        room, talker = await room_with(house, 1)
+        visit = await house.visit(room, after=0)
+        visit.connection.stalls()  # the last page is read but not sent
+        await wait_all_tasks_blocked()
+        if deleted:
+            await house.nodes[0].controller.delete_room(room, KEY)
+        else:
+            house.repository.at_next("read", error=RuntimeError("a bug"))
+            house.nodes[0].controller._rooms[room].expect(100)
+        await talker.closed.wait()
+        await trio.sleep(1)
+        visit.connection.reads_on()
+        assert await visit.ends() == (ROOM_DELETED if deleted else INTERNAL_ERROR)
+
+
+async def test_a_member_cut_off_while_it_waits_for_the_room_to_take_over(
+    autojump_clock: MockClock,
+) -> None:
+    async with open_house(policy=PAGES_OF_3) as house:
+        room, _ = await room_with(house, 1)
+        visit = await house.visit(room, after=0)
+        visit.connection.stalls()
+        await wait_all_tasks_blocked()
+        step = house.repository.at_next("read", hold=True)
+        house.nodes[0].controller._rooms[room].expect(3)
+        await step.reached.wait()  # the room is busy reading
+        visit.connection.reads_on()
+        await wait_all_tasks_blocked()
+        visit.scope.cancel()
+        await visit.ends()
+        step.release()
+        await house.stop()
+        assert_pairs(await house.repository.log(room))

@@ -1,0 +1,263 @@
+"""A member: what it says is stored one after the other, and what it cannot take ends it alone."""
+
+import pytest
+import trio
+from trio.testing import MockClock, wait_all_tasks_blocked
+
+from sharechat import messages
+from sharechat.actors.policy import Policy
+from sharechat.errors import NotAMemberError
+from sharechat.messages import MessageType
+from sharechat.outcomes import INTERNAL_ERROR, RESTARTING, ROOM_DELETED, TOO_SLOW, TRY_LATER
+from tests.support import KEY, UNLIMITED, FakeConnection, assert_pairs, open_house, until
+
+
+async def test_a_member_joins_talks_and_leaves_once(autojump_clock: MockClock) -> None:
+    async with open_house() as house:
+        room = await house.repository.make_room()
+        visit = await house.visit(room)
+        visit.connection.says("hello")
+        visit.connection.hangs_up()
+        assert await visit.ends() is None
+        await house.stop()
+        log = await house.repository.log(room)
+        assert [m.type.value for m in log] == ["joined", "chat", "left"]
+        assert len({m.member_id for m in log}) == 1
+        assert log[-1].text == f"{log[0].member_name} left the room."
+
+
+async def test_its_next_message_is_read_only_when_this_one_is_stored(
+    autojump_clock: MockClock,
+) -> None:
+    async with open_house() as house:
+        room = await house.repository.make_room()
+        member = await house.join(room)
+        step = house.repository.at_next("append", hold=True)
+        member.says("1", "2", "3")
+        await step.reached.wait()
+        await wait_all_tasks_blocked()
+        assert member.read == 1
+        step.release()
+        await member.hears("1", "2", "3")
+
+
+async def test_the_rate_holds_back_and_loses_nothing(autojump_clock: MockClock) -> None:
+    policy = Policy(message_rate=10, message_burst=5)
+    async with open_house(policy=policy) as house:
+        room = await house.repository.make_room()
+        member = await house.join(room)
+        other = await house.join(room)
+        texts = [str(n) for n in range(25)]
+        began = trio.current_time()
+        member.says(*texts)
+        await wait_all_tasks_blocked()
+        assert member.read == 6  # the burst, and the one that waits its turn
+        other.says("meanwhile")
+        await member.hears("meanwhile", within=0.01)
+        await member.hears(*texts)
+        assert trio.current_time() - began == pytest.approx(2.0)
+
+
+async def test_what_is_refused_comes_back_to_its_sender_alone_and_it_stays(
+    autojump_clock: MockClock,
+) -> None:
+    async with open_house() as house:
+        room = await house.repository.make_room()
+        member, other = await house.join(room), await house.join(room)
+        member.says("a NUL: \0", "next")
+        await member.hears("next")
+        await other.hears("next")
+        failed = member.received[-2]
+        assert failed.type is MessageType.FAILED
+        assert "NUL" in failed.text
+        assert failed.member_id == member.received[0].member_id
+        assert other.texts[1:] == ["next"]
+        assert MessageType.FAILED not in {m.type for m in await house.repository.log(room)}
+
+
+async def test_an_outage_is_told_to_senders_and_members_stay_connected(
+    autojump_clock: MockClock,
+) -> None:
+    async with open_house() as house:
+        room = await house.repository.make_room()
+        member, other = await house.join(room), await house.join(room)
+        house.repository.away = True
+        member.says("lost?")
+        began = trio.current_time()
+        await until(lambda: member.received[-1].type is MessageType.FAILED)
+        assert trio.current_time() - began <= 5.01
+        await trio.sleep(600)
+        assert not member.closed.is_set()
+        house.repository.away = False
+        other.says("we are back")
+        await member.hears("we are back")
+        assert "lost?" not in other.texts
+        await house.stop()
+        assert_pairs(await house.repository.log(room))
+
+
+async def test_a_member_over_plain_asgi_hears_the_same(autojump_clock: MockClock) -> None:
+    async with open_house() as house:
+        room = await house.repository.make_room()
+        plain, quick = await house.join(room, slow=True), await house.join(room)
+        quick.says(*(str(n) for n in range(50)))
+        await plain.hears("49")
+        assert plain.received == await house.repository.log(room)
+
+
+async def test_what_waits_for_a_member_goes_in_one_write_and_in_order(
+    autojump_clock: MockClock,
+) -> None:
+    async with open_house() as house:
+        room = await house.repository.make_room()
+        member, other = await house.join(room), await house.join(room)
+        member.stalls()
+        texts = [str(n) for n in range(10)]
+        other.says(*texts)
+        await other.hears("9")
+        writes = member.writes
+        member.reads_on()
+        await member.hears("9")
+        assert member.writes <= writes + 2
+        other.says("and on")
+        await member.hears(*texts, "and on")
+        assert member.received == await house.repository.log(room)
+
+
+@pytest.mark.parametrize(
+    "policy",
+    [
+        Policy(message_rate=0, max_waiting_bytes=3000),
+        Policy(message_rate=0, max_waiting_batches=3),
+    ],
+)
+async def test_a_slow_member_is_closed_and_nobody_else_waits(
+    autojump_clock: MockClock, policy: Policy
+) -> None:
+    async with open_house(policy=policy) as house:
+        room = await house.repository.make_room()
+        slow = await house.visit(room)
+        other, third = await house.join(room), await house.join(room)
+        slow.connection.stalls()
+        texts = [str(n) for n in range(40)]
+        began = trio.current_time()
+        other.says(*texts)
+        await other.hears(*texts)
+        await third.hears(*texts)
+        assert trio.current_time() == pytest.approx(began, abs=0.01)
+        assert await slow.ends() == TOO_SLOW
+        name = slow.connection.received[0].member_name
+        await other.hears(f"{name} left the room.")
+
+
+async def test_one_message_alone_is_never_too_much(autojump_clock: MockClock) -> None:
+    policy = Policy(message_rate=0, max_waiting_bytes=100)
+    async with open_house(policy=policy) as house:
+        room = await house.repository.make_room()
+        member, other = await house.join(room, slow=True), await house.join(room)
+        other.says("x" * 10_000)
+        await member.hears("x" * 10_000)
+        await trio.sleep(1)
+        assert not member.closed.is_set()
+
+
+@pytest.mark.parametrize("slow", [False, True])
+async def test_a_client_that_goes_while_it_is_sent_to_just_leaves(
+    autojump_clock: MockClock, slow: bool
+) -> None:
+    async with open_house() as house:
+        room = await house.repository.make_room()
+        goer = await house.visit(room, connection=FakeConnection(slow=slow))
+        other = await house.join(room)
+        step = house.repository.at_next("append", hold=True)
+        other.says("hello")
+        await step.reached.wait()
+        goer.connection.breaks()  # the next send finds out
+        step.release()
+        await other.hears("hello")
+        goer.connection.hangs_up()
+        assert await goer.ends() is None
+        await house.stop()
+        assert_pairs(await house.repository.log(room))
+
+
+@pytest.mark.parametrize("slow", [False, True])
+async def test_a_member_that_raises_goes_alone(autojump_clock: MockClock, slow: bool) -> None:
+    async with open_house() as house:
+        room = await house.repository.make_room()
+        broken = await house.visit(room, connection=FakeConnection(slow=slow))
+        other = await house.join(room)
+        broken.connection.raises = RuntimeError("a bug in the connection")
+        other.says("hello")
+        assert await broken.ends() == INTERNAL_ERROR
+        await other.hears("hello")
+        other.says("still here")
+        await other.hears("still here")
+        assert not other.closed.is_set()
+        await house.stop()
+        assert_pairs(await house.repository.log(room))
+
+
+async def test_a_member_that_cannot_be_stored_is_told_to_try_later(
+    autojump_clock: MockClock,
+) -> None:
+    async with open_house() as house:
+        room = await house.repository.make_room()
+        visit = await house.visit(room)
+        house.repository.away = True
+        assert await visit.ends(within=5.01) == TRY_LATER
+        house.repository.away = False
+        await house.stop()
+        assert await house.repository.log(room) == []
+
+
+async def test_a_joined_whose_answer_was_lost_for_good_still_has_its_left(
+    autojump_clock: MockClock,
+) -> None:
+    async with open_house() as house:
+        room = await house.repository.make_room()
+        house.repository.at_next("append", lost=True)
+        visit = await house.visit(room)
+        await until(lambda: house.repository.calls["append"] == 1)
+        house.repository.away = True
+        assert await visit.ends() == TRY_LATER
+        house.repository.away = False
+        await house.stop()
+        assert [m.type.value for m in await house.repository.log(room)] == ["joined", "left"]
+
+
+async def test_a_room_that_is_deleted_before_the_joined_is_stored(
+    autojump_clock: MockClock,
+) -> None:
+    async with open_house() as house:
+        room = await house.repository.make_room()
+        step = house.repository.at_next("append", hold=True)
+        visit = await house.visit(room)
+        await step.reached.wait()
+        await house.repository.delete_room(room, KEY)
+        step.release()
+        assert await visit.ends() == ROOM_DELETED
+
+
+async def test_a_joined_without_a_lease_is_told_to_come_back(autojump_clock: MockClock) -> None:
+    async with open_house() as house:
+        room = await house.repository.make_room()
+        await trio.sleep(0.1)
+        janitor = house.nodes[0].controller._janitor
+        await house.repository.end_lease(janitor.process_id)
+        visit = await house.visit(room)
+        assert await visit.ends() == RESTARTING
+        assert await house.repository.log(room) == []
+
+
+async def test_one_whom_the_others_made_leave_is_told_that_it_cannot_talk(
+    autojump_clock: MockClock,
+) -> None:
+    async with open_house(policy=UNLIMITED) as house:
+        room = await house.repository.make_room()
+        member = await house.join(room)
+        (who,) = await house.repository.get_members(room)
+        await house.repository.append([messages.left(room, who)], messages.new_process_id())
+        member.says("hello")
+        await until(lambda: member.received[-1].type is MessageType.FAILED)
+        assert member.texts[-1] == str(NotAMemberError())

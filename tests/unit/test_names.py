@@ -1,0 +1,32 @@
+"""Names: two words in title case, random, many."""
+
+import re
+from collections.abc import Callable
+
+import pytest
+
+from sharechat import names
+
+KINDS = [names.room_name, names.member_name]
+
+
+@pytest.mark.parametrize("make", KINDS)
+def test_a_name_is_two_words_in_title_case(make: Callable[[], str]) -> None:
+    for _ in range(500):
+        assert re.fullmatch(r"[A-Z][a-z]+ [A-Z][a-z]+", make())
+
+
+@pytest.mark.parametrize("make", KINDS)
+def test_names_seldom_meet(make: Callable[[], str]) -> None:
+    assert len({make() for _ in range(100)}) > 90
+
+
+def test_a_member_is_a_colour_and_a_room_an_adjective_of_the_same_nouns() -> None:
+    rooms = [names.room_name().split() for _ in range(5000)]
+    members = [names.member_name().split() for _ in range(5000)]
+    adjectives, room_nouns = ({name[i] for name in rooms} for i in (0, 1))
+    colours, member_nouns = ({name[i] for name in members} for i in (0, 1))
+    assert "Imperfect" in adjectives
+    assert "Teal" in colours
+    assert "Teal" not in adjectives
+    assert "Heron" in room_nouns & member_nouns

@@ -1,0 +1,55 @@
+"""The errors speak to clients, and the table of outcomes is complete and consistent."""
+
+import re
+
+import pytest
+
+from sharechat import errors, outcomes
+from sharechat.errors import SharechatError
+from sharechat.outcomes import CLOSES, PROBLEM_OF, PROBLEMS, Close, Problem
+
+OWN_TEXT = [
+    errors.RoomNotFoundError,
+    errors.MessageNotFoundError,
+    errors.WrongKeyError,
+    errors.NotAMemberError,
+    errors.LeaseLostError,
+    errors.StoppingError,
+    errors.FullError,
+]
+
+
+@pytest.mark.parametrize("error", OWN_TEXT)
+def test_an_error_is_a_sentence_that_a_client_can_be_shown(
+    error: type[SharechatError],
+) -> None:
+    assert re.fullmatch(r"[A-Z].+\.", str(error()))
+
+
+def test_every_error_is_in_the_one_tree() -> None:
+    ours = [e for e in vars(errors).values() if isinstance(e, type)]
+    assert len(ours) > 9
+    assert all(issubclass(error, SharechatError) for error in ours)
+
+
+def test_the_table_has_every_close_and_every_problem() -> None:
+    values = vars(outcomes).values()
+    assert {id(v) for v in values if isinstance(v, Close)} == {id(c) for c in CLOSES}
+    assert {id(v) for v in values if isinstance(v, Problem)} == {id(p) for p in PROBLEMS}
+
+
+@pytest.mark.parametrize("close", CLOSES)
+def test_a_close_can_be_sent(close: Close) -> None:
+    assert 1000 <= close.code <= 1014 or 4000 <= close.code <= 4999
+    assert 0 < len(close.reason.encode()) <= 123  # what a control frame has room for
+
+
+def test_problems_can_be_told_apart_by_their_uris() -> None:
+    assert len({problem.uri for problem in PROBLEMS}) == len(PROBLEMS)
+    assert outcomes.ROOM_NOT_FOUND.uri == "tag:sharechat.dev,2026:room-not-found"
+
+
+def test_every_problem_that_an_error_leads_to_is_in_the_table() -> None:
+    assert set(PROBLEM_OF.values()) <= set(PROBLEMS)
+    assert PROBLEM_OF[errors.UnavailableError].status == 503
+    assert PROBLEM_OF[errors.RoomNotFoundError].status == 404

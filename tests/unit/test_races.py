@@ -1,0 +1,248 @@
+"""The moments at which two things happen at once, each brought about on purpose."""
+
+import gc
+import weakref
+
+import pytest
+import trio
+from trio.testing import MockClock, wait_all_tasks_blocked
+
+from sharechat.actors.policy import Policy
+from sharechat.messages import RoomId
+from sharechat.outcomes import RESTARTING, ROOM_DELETED
+from tests.support import (
+    KEY,
+    UNLIMITED,
+    FakeConnection,
+    House,
+    Visit,
+    assert_pairs,
+    open_house,
+    until,
+)
+
+LINGER = UNLIMITED.room_linger
+
+
+async def at_the_same_moment(house: House, room: RoomId, count: int, node: int = 0) -> list[Visit]:
+    """Begin visits that all have the room's info before any of them goes on."""
+    info = await house.nodes[node].controller.open_room(room)
+    visits = [Visit(FakeConnection()) for _ in range(count)]
+    for visit in visits:
+        house.nursery.start_soon(house.nodes[node].serve, visit, info)
+    return visits
+
+
+@pytest.mark.parametrize("repeat", range(5))
+async def test_two_first_joins_start_one_room(autojump_clock: MockClock, repeat: int) -> None:
+    async with open_house() as house:
+        room = await house.repository.make_room()
+        one, two = await at_the_same_moment(house, room, 2)
+        one.connection.says("from one")
+        two.connection.says("from two")
+        for visit in (one, two):
+            await visit.connection.hears("from one" if visit is two else "from two")
+        log = await house.repository.log(room)
+        firsts = [visit.connection.received[0].id for visit in (one, two)]
+        starts = [[m.id for m in log].index(id_) for id_ in firsts]
+        for visit, start in zip((one, two), starts, strict=True):
+            assert visit.connection.received == log[start:]
+        assert min(starts) == 0
+        assert house.nodes[0].queue.rooms == {room}
+        await house.stop()
+        assert house.nodes[0].queue.rooms == set()
+
+
+async def test_first_joins_on_two_processes_at_once(autojump_clock: MockClock) -> None:
+    async with open_house(nodes=2) as house:
+        room = await house.repository.make_room()
+        here = await at_the_same_moment(house, room, 3, node=0)
+        there = await at_the_same_moment(house, room, 3, node=1)
+        await until(lambda: all(v.connection.received for v in here + there))
+        here[0].connection.says("hello")
+        for visit in here + there:
+            await visit.connection.hears("hello")
+        log = await house.repository.log(room)
+        for visit in here + there:
+            received = visit.connection.received
+            assert received == log[len(log) - len(received) :]
+
+
+async def linger_out(house: House, room: RoomId) -> None:
+    """Let a first member come and go, and wait until its room has a moment left."""
+    visit = await house.visit(room)
+    visit.connection.says("before")
+    await visit.connection.hears("before")
+    visit.connection.hangs_up()
+    await visit.ends()
+    await wait_all_tasks_blocked()
+    await trio.sleep(LINGER - 0.001)
+
+
+async def test_who_comes_when_the_room_is_cancelled_but_not_unwound_gets_a_new_one(
+    autojump_clock: MockClock,
+) -> None:
+    async with open_house() as house:
+        room = await house.repository.make_room()
+        await linger_out(house, room)
+        node = house.nodes[0]
+        old = node.controller._rooms[room]
+        info = await node.controller.open_room(room)
+        one, two = Visit(FakeConnection()), Visit(FakeConnection())
+
+        async def cancel_and_serve() -> None:
+            old.scope.cancel()  # what its deadline does; no step lies between this and the join
+            await node.serve(one, info)
+
+        house.nursery.start_soon(cancel_and_serve)
+        await until(lambda: bool(one.connection.received))
+        assert node.queue.rooms == {room}  # the old one did not unsubscribe the new one
+        house.nursery.start_soon(node.serve, two, info)
+        await until(lambda: bool(two.connection.received))
+        await trio.sleep(2 * LINGER)
+        two.connection.says("after")
+        for visit in (one, two):
+            await visit.connection.hears("after")
+            assert not visit.connection.closed.is_set()
+        assert node.controller._rooms[room] is not old
+        await house.stop()
+        assert_pairs(await house.repository.log(room))
+
+
+@pytest.mark.parametrize("steps", range(12))
+async def test_a_join_at_any_moment_about_the_end_of_its_room(
+    autojump_clock: MockClock, steps: int
+) -> None:
+    async with open_house() as house:
+        room = await house.repository.make_room()
+        await linger_out(house, room)
+        info = await house.nodes[0].controller.open_room(room)
+        await trio.sleep(0.001)  # to the very deadline
+        for _ in range(steps):
+            await trio.lowlevel.checkpoint()
+        visit = Visit(FakeConnection())
+        house.nursery.start_soon(house.nodes[0].serve, visit, info)
+        await until(lambda: bool(visit.connection.received))
+        await trio.sleep(2 * LINGER)
+        visit.connection.says("after")
+        await visit.connection.hears("after")
+        assert not visit.connection.closed.is_set()
+        await house.stop()
+        assert_pairs(await house.repository.log(room))
+
+
+@pytest.mark.parametrize("steps", range(12))
+async def test_a_leave_at_any_moment_of_a_delivery(autojump_clock: MockClock, steps: int) -> None:
+    async with open_house() as house:
+        room = await house.repository.make_room()
+        goer = await house.visit(room, connection=FakeConnection(slow=steps % 2 == 0))
+        stayers = [await house.join(room) for _ in range(3)]
+        step = house.repository.at_next("append", hold=True)
+        stayers[0].says(*(str(n) for n in range(10)))
+        await step.reached.wait()
+        step.release()
+        for _ in range(steps):
+            await trio.lowlevel.checkpoint()
+        goer.connection.hangs_up()
+        await goer.ends()
+        for stayer in stayers:
+            await stayer.hears("9")
+            await until(lambda s=stayer: any("left" in text for text in s.texts))  # type: ignore[misc]
+        log = await house.repository.log(room)
+        for n, stayer in enumerate(stayers):
+            assert stayer.received == log[n + 1 :]
+        assert goer.connection.received == log[: len(goer.connection.received)]
+
+
+async def test_a_member_that_leaves_between_two_halves_of_a_delivery_hears_no_more(
+    autojump_clock: MockClock,
+) -> None:
+    async with open_house() as house:
+        room = await house.repository.make_room()
+        many = [await house.visit(room) for _ in range(300)]
+        await until(lambda: all(visit.connection.received for visit in many))
+        step = house.repository.at_next("append", hold=True)
+        many[0].connection.says("hello")
+        await step.reached.wait()
+        step.release()
+        with trio.fail_after(10):
+            while not any("hello" in v.connection.texts for v in many):
+                await trio.lowlevel.checkpoint()
+        for visit in many[::2]:
+            visit.scope.cancel()
+        for visit in many[1::2]:
+            await visit.connection.hears("hello")
+        await house.stop()
+        assert_pairs(await house.repository.log(room))
+
+
+async def test_a_room_deleted_while_members_come(autojump_clock: MockClock) -> None:
+    async with open_house(nodes=2) as house:
+        room = await house.repository.make_room()
+        first = await house.visit(room)
+        await wait_all_tasks_blocked()
+        visits = await at_the_same_moment(house, room, 3)
+        await house.nodes[1].controller.delete_room(room, KEY)
+        for visit in [first, *visits]:
+            assert await visit.ends() == ROOM_DELETED
+        await trio.sleep(LINGER + 1)
+        assert house.nodes[0].queue.rooms == set()
+
+
+async def test_a_member_may_come_after_its_room_was_evicted(autojump_clock: MockClock) -> None:
+    async with open_house() as house:
+        room = await house.repository.make_room()
+        await house.join(room)
+        info = await house.nodes[0].controller.open_room(room)
+        await house.nodes[0].controller.delete_room(room, KEY)
+        visit = Visit(FakeConnection())
+        house.nursery.start_soon(house.nodes[0].serve, visit, info)
+        assert await visit.ends() == ROOM_DELETED
+
+
+async def test_a_join_in_the_very_moment_the_lease_is_lost(autojump_clock: MockClock) -> None:
+    async with open_house() as house:
+        room = await house.repository.make_room()
+        member = await house.visit(room)
+        await wait_all_tasks_blocked()
+        janitor = house.nodes[0].controller._janitor
+        opened = house.repository.at_next("open_lease", hold=True)
+        await house.repository.end_lease(janitor.process_id)
+        await opened.reached.wait()  # the members have been closed, the new lease is not open yet
+        assert await member.ends() == RESTARTING
+        late = await house.visit(room)
+        assert await late.ends() == RESTARTING
+        opened.release()
+        again = await house.join(room)
+        await trio.sleep(60)
+        assert not again.closed.is_set()
+        await house.stop()
+        assert_pairs(await house.repository.log(room))
+
+
+async def test_a_room_keeps_nothing_of_those_whose_joined_was_never_stored(
+    autojump_clock: MockClock,
+) -> None:
+    async with open_house(policy=Policy(message_rate=0, follow_interval=10_000)) as house:
+        room = await house.repository.make_room()
+        member = await house.join(room)
+        house.repository.away = True
+        connection = FakeConnection()
+        kept = weakref.ref(connection)
+        visit = await visit_while_away(house, room, connection)
+        await visit.ends()
+        house.repository.away = False
+        member.says("hello")
+        await member.hears("hello")
+        house.nodes[0].visits.clear()
+        del visit, connection
+        await wait_all_tasks_blocked()
+        gc.collect()
+        assert kept() is None
+
+
+async def visit_while_away(house: House, room: RoomId, connection: FakeConnection) -> Visit:
+    house.repository.away = False
+    visit = await house.visit(room, connection=connection)
+    house.repository.away = True
+    return visit

@@ -1,0 +1,187 @@
+"""Stopping: everyone is told, every `left` is stored, and it ends in time whatever happens."""
+
+import pytest
+import trio
+from trio.testing import MockClock, wait_all_tasks_blocked
+
+from sharechat.actors.policy import Policy
+from sharechat.errors import StoppingError, UnavailableError
+from sharechat.outcomes import RESTARTING
+from tests.support import UNLIMITED, FakeConnection, assert_pairs, open_house
+from tests.unit.conftest import Logs
+
+PATIENCE = UNLIMITED.stop_timeout
+
+
+async def test_members_are_told_every_left_is_stored_and_the_lease_is_given_back(
+    autojump_clock: MockClock,
+) -> None:
+    async with open_house(nodes=2) as house:
+        rooms = [await house.repository.make_room() for _ in range(3)]
+        visits = [await house.visit(room) for room in rooms for _ in range(20)]
+        witness = await house.join(rooms[0], 1)
+        await wait_all_tasks_blocked()
+        leases = set(
+            await house.repository.renew_lease(house.nodes[1].controller._janitor.process_id)
+        )
+        began = trio.current_time()
+        await house.nodes[0].controller.stop()
+        assert trio.current_time() - began < 1
+        assert {visit.connection.close for visit in visits} == {RESTARTING}
+        assert [len(await house.repository.get_members(room)) for room in rooms] == [1, 0, 0]
+        for room in rooms:
+            assert_pairs(await house.repository.log(room), all_gone=room != rooms[0])
+        await house.nodes[0].over.wait()
+        left = await house.repository.renew_lease(house.nodes[1].controller._janitor.process_id)
+        assert len(leases - set(left)) == 1
+        await witness.hears(*[(await house.repository.texts(rooms[0]))[-1]])
+        assert len(witness.received) == 21
+
+
+async def test_what_is_being_stored_when_it_stops_is_stored(autojump_clock: MockClock) -> None:
+    async with open_house() as house:
+        room = await house.repository.make_room()
+        member = await house.join(room)
+        step = house.repository.at_next("append", hold=True)
+        member.says("the last word")
+        await step.reached.wait()
+        house.nursery.start_soon(house.stop)
+        await trio.sleep(1)
+        step.release()
+        await member.closed.wait()
+        await house.nodes[0].over.wait()
+        assert (await house.repository.texts(room))[1] == "the last word"
+        assert_pairs(await house.repository.log(room))
+
+
+async def test_nobody_joins_any_more(autojump_clock: MockClock) -> None:
+    async with open_house() as house:
+        controller = house.nodes[0].controller
+        room = await house.repository.make_room()
+        info = await controller.open_room(room)
+        stuck = await house.visit(room, connection=FakeConnection())
+        await wait_all_tasks_blocked()
+        stuck.connection.close_held = trio.Event()
+        house.nursery.start_soon(controller.stop)
+        await wait_all_tasks_blocked()
+        with pytest.raises(StoppingError):
+            await controller.open_room(room)
+        late = FakeConnection()
+        with trio.fail_after(1):
+            await controller.serve_room(info, late)
+        assert late.close == RESTARTING
+        stuck.connection.close_held.set()
+        await house.nodes[0].over.wait()
+        assert len(await house.repository.log(room)) == 2
+
+
+async def test_joins_that_are_under_way_leave_too(autojump_clock: MockClock) -> None:
+    async with open_house() as house:
+        room = await house.repository.make_room()
+        step = house.repository.at_next("append", hold=True)
+        visits = [await house.visit(room) for _ in range(5)]
+        await step.reached.wait()
+        house.nursery.start_soon(house.stop)
+        await wait_all_tasks_blocked()
+        step.release()
+        assert [await visit.ends() for visit in visits] == [RESTARTING] * 5
+        await house.nodes[0].over.wait()
+        assert_pairs(await house.repository.log(room))
+
+
+@pytest.mark.parametrize("members", [0, 3])
+async def test_it_ends_in_time_while_the_repository_is_away(
+    autojump_clock: MockClock, members: int
+) -> None:
+    async with open_house() as house:
+        room = await house.repository.make_room()
+        visits = [await house.visit(room) for _ in range(members)]
+        await trio.sleep(1)
+        house.repository.away = True
+        with trio.fail_after(PATIENCE + 0.1):
+            await house.nodes[0].controller.stop()
+            await house.nodes[0].over.wait()
+        assert all(visit.connection.close == RESTARTING for visit in visits)
+
+
+async def test_it_ends_in_time_while_the_repository_hangs(autojump_clock: MockClock) -> None:
+    async with open_house() as house:
+        house.repository.at_next("end_lease", hold=True)
+        with trio.fail_after(PATIENCE + 0.1):
+            await house.nodes[0].controller.stop()
+            await house.nodes[0].over.wait()
+
+
+async def test_a_lease_that_cannot_be_given_back_runs_out_by_itself(
+    autojump_clock: MockClock, logs: Logs
+) -> None:
+    async with open_house() as house:
+        room = await house.repository.make_room()
+        await house.join(room)
+        house.repository.at_next("end_lease", error=UnavailableError("away"))
+        await house.nodes[0].controller.stop()
+        await house.nodes[0].over.wait()
+        assert_pairs(await house.repository.log(room))
+        assert "lease could not be given back" in [log["event"] for log in logs]
+
+
+async def test_it_ends_in_time_though_a_connection_does_not_close(
+    autojump_clock: MockClock,
+) -> None:
+    async with open_house() as house:
+        room = await house.repository.make_room()
+        held = FakeConnection()
+        visit = await house.visit(room, connection=held)
+        other = await house.join(room)
+        held.close_held = trio.Event()
+        with trio.fail_after(PATIENCE + 0.1):
+            await house.nodes[0].controller.stop()
+            await house.nodes[0].over.wait()
+        assert other.close == RESTARTING
+        assert not visit.over.is_set()
+        assert_pairs(await house.repository.log(room))
+        held.close_held.set()
+        assert await visit.ends() == RESTARTING
+
+
+async def test_it_ends_at_once_if_it_is_cancelled(autojump_clock: MockClock) -> None:
+    async with open_house() as house:
+        room = await house.repository.make_room()
+        visit = await house.visit(room)
+        await wait_all_tasks_blocked()
+        house.repository.away = True
+        began = trio.current_time()
+        with trio.move_on_after(1):
+            await house.nodes[0].controller.stop()
+        await house.nodes[0].over.wait()
+        assert trio.current_time() - began == 1
+        assert await visit.ends() == RESTARTING
+
+
+async def test_it_may_be_asked_to_stop_twice(autojump_clock: MockClock) -> None:
+    async with open_house() as house:
+        room = await house.repository.make_room()
+        await house.join(room)
+        async with trio.open_nursery() as both:
+            both.start_soon(house.nodes[0].controller.stop)
+            both.start_soon(house.nodes[0].controller.stop)
+        await house.nodes[0].controller.stop()
+        await house.nodes[0].over.wait()
+        assert_pairs(await house.repository.log(room))
+
+
+async def test_a_run_that_is_cut_off_does_not_keep_stop_waiting_for_ever(
+    autojump_clock: MockClock,
+) -> None:
+    async with open_house(policy=Policy(stop_timeout=3)) as house:
+        room = await house.repository.make_room()
+        visit = await house.visit(room)
+        await wait_all_tasks_blocked()
+        house.repository.away = True
+        house.nursery.start_soon(house.nodes[0].controller.stop)
+        await trio.sleep(1)
+        house.nodes[0].scope.cancel()
+        await house.nodes[0].over.wait()
+        await visit.ends()
+        await trio.sleep(3)
+        await house.nodes[0].controller.stop()

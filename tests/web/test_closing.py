@@ -1,0 +1,135 @@
+"""How a DirectConnection ends, whoever begins."""
+
+import pytest
+import trio
+from wsproto.frame_protocol import Opcode
+
+from sharechat.errors import ConnectionClosedError
+from sharechat.outcomes import RESTARTING, TOO_SLOW
+from sharechat.web import connection as module
+from tests.server import DEADLINE
+from tests.web.pair import batch, websockets
+from tests.web.peer import Peer, frame, text
+
+
+async def test_we_close_and_the_peer_answers() -> None:
+    async with websockets() as (connection, peer), trio.open_nursery() as nursery:
+        connection.send_nowait(batch("last"))
+        nursery.start_soon(connection.aclose, RESTARTING)
+        await peer.hear_text()
+        close = await peer.hear_close()
+        assert (close.code, close.reason) == (RESTARTING.code, RESTARTING.reason)
+        await peer.send(text("too late") + frame(Opcode.CLOSE, b"\x03\xe8"))
+        assert await peer.ends()
+        await peer.stream.aclose()
+
+
+async def test_without_a_reason_a_close_is_normal() -> None:
+    async with websockets() as (connection, peer), trio.open_nursery() as nursery:
+        nursery.start_soon(connection.aclose)
+        assert (await peer.hear_close()).code == 1000
+        await peer.stream.aclose()
+
+
+async def test_a_peer_that_does_not_answer_holds_nobody_up(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(module, "CLOSE_TIMEOUT", 0.1)
+    async with websockets() as (connection, peer):
+        with trio.fail_after(DEADLINE):
+            await connection.aclose(RESTARTING)
+        assert (await peer.hear_close()).code == 1012
+
+
+async def test_a_peer_that_does_not_read_holds_nobody_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "CLOSE_TIMEOUT", 0.1)
+    async with websockets(buffers=4096) as (connection, peer):
+        with pytest.raises(trio.WouldBlock):
+            while True:
+                connection.send_nowait(batch("x" * 3000))
+        with trio.fail_after(DEADLINE):
+            await connection.aclose(TOO_SLOW)
+        assert not await peer.ends()
+
+
+async def test_a_peer_that_falls_behind_and_reads_on_hears_why() -> None:
+    async with websockets(buffers=4096) as (connection, peer), trio.open_nursery() as nursery:
+        with pytest.raises(trio.WouldBlock):
+            while True:
+                connection.send_nowait(batch("x" * 3000))
+        nursery.start_soon(connection.aclose, TOO_SLOW)
+        assert (await peer.hear_close()).code == 1013
+        assert await peer.ends()
+        await peer.stream.aclose()
+
+
+async def closing(peer: Peer, data: bytes, connection: module.DirectConnection) -> None:
+    await peer.send(data)
+    with trio.fail_after(DEADLINE):
+        assert await connection.receive() == "last"
+        with pytest.raises(ConnectionClosedError):
+            await connection.receive()
+        with pytest.raises(ConnectionClosedError):
+            await connection.receive()
+        await connection.aclose(RESTARTING)
+
+
+@pytest.mark.parametrize(
+    ("payload", "code"),
+    [(b"", 1005), (b"\x03\xe8", 1000), (b"\x03\xe9bye", 1001), (b"\x10\x00", 4096)],
+)
+async def test_the_peer_closes_and_gets_its_own_code_back(payload: bytes, code: int) -> None:
+    async with websockets() as (connection, peer):
+        await closing(peer, text("last") + frame(Opcode.CLOSE, payload), connection)
+        assert (await peer.hear_close()).code == code
+
+
+@pytest.mark.parametrize(
+    "garbage",
+    [text("x"), frame(Opcode.PING, b"x"), frame(0x3, b""), frame(Opcode.CLOSE, b"\x03\xe9")],
+)
+async def test_what_comes_behind_the_peers_close_is_nothing_to_us(garbage: bytes) -> None:
+    async with websockets() as (connection, peer):
+        await closing(peer, text("last") + frame(Opcode.CLOSE, b"\x03\xe8") + garbage, connection)
+        assert (await peer.hear_close()).code == 1000
+
+
+@pytest.mark.parametrize("way", ["reset", "eof"])
+async def test_a_peer_that_goes_without_a_word(way: str) -> None:
+    async with websockets() as (connection, peer):
+        await peer.send(text("last"))
+        if way == "eof":
+            await peer.stream.send_eof()
+            with trio.fail_after(DEADLINE):
+                assert await connection.receive() == "last"
+        else:
+            peer.drop()
+        with trio.fail_after(DEADLINE):
+            with pytest.raises(ConnectionClosedError):
+                # A reset may drop what we had not read.
+                assert await connection.receive() == "last"
+                await connection.receive()
+            with pytest.raises(ConnectionClosedError):
+                await connection.receive()
+            await connection.aclose()
+
+
+async def test_closing_twice_and_when_cancelled() -> None:
+    async with websockets() as (connection, peer):
+        await peer.stream.send_eof()
+        with trio.CancelScope() as scope:
+            scope.cancel()
+            await connection.aclose(RESTARTING)
+        await connection.aclose()
+        await connection.aclose(TOO_SLOW)
+        assert (await peer.hear_close()).code == 1012
+
+
+async def test_after_a_cancelled_send_no_frame_is_torn_by_the_close() -> None:
+    async with websockets(buffers=4096) as (connection, peer), trio.open_nursery() as nursery:
+        with trio.move_on_after(0.05):
+            await connection.send([batch("x" * 300_000)])
+        nursery.start_soon(connection.aclose, RESTARTING)
+        assert "x" * 300_000 in await peer.hear_text()
+        assert (await peer.hear_close()).code == 1012
+        await peer.stream.aclose()

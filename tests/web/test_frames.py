@@ -1,0 +1,43 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from wsproto.connection import Connection, ConnectionType
+from wsproto.events import CloseConnection, Ping, TextMessage
+
+from sharechat.web.frames import PING, close_frame, frame, text_frames
+
+
+def heard(data: bytes) -> list[object]:
+    client = Connection(ConnectionType.CLIENT)
+    client.receive_data(data)
+    return list(client.events())
+
+
+@given(st.lists(st.text()))
+def test_texts_arrive_one_a_frame_in_their_order(texts: list[str]) -> None:
+    events = heard(text_frames([text.encode() for text in texts]))
+
+    assert events == [TextMessage(text) for text in texts]
+
+
+# Where the length takes another form (RFC 6455, section 5.2).
+@pytest.mark.parametrize("length", [0, 1, 125, 126, 127, 65_535, 65_536, 65_537])
+def test_every_form_of_length(length: int) -> None:
+    assert heard(text_frames([b"x" * length])) == [TextMessage("x" * length)]
+
+
+def test_a_ping() -> None:
+    assert heard(frame(PING, b"there?")) == [Ping(b"there?")]
+
+
+@given(st.text())
+def test_a_close_says_its_code_and_as_much_of_the_reason_as_fits(reason: str) -> None:
+    data = close_frame(4410, reason)
+
+    (event,) = heard(data)
+    assert isinstance(event, CloseConnection)
+    assert event.code == 4410
+    assert reason.startswith(event.reason or "")
+    assert len(data) <= 2 + 125
+    if len(reason.encode()) <= 123:
+        assert (event.reason or "") == reason

@@ -1,0 +1,84 @@
+"""A long history is streamed: it costs the server no memory to speak of."""
+
+import os
+from functools import partial
+from pathlib import Path
+
+import trio
+
+from sharechat.adapters.memory import MemoryBus, MemoryRepository
+from sharechat.bootstrap import Parts, create_app
+from sharechat.config import Settings
+from sharechat.messages import (
+    Identity,
+    RoomId,
+    RoomInfo,
+    chat,
+    joined,
+    new_member_id,
+    new_process_id,
+    new_room_id,
+)
+from sharechat.web import server
+from tests.server import DEADLINE
+
+MESSAGES = 200_000
+ALLOWED = 50_000_000
+
+
+def memory() -> int:
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+async def fill(repository: MemoryRepository) -> RoomId:
+    room, who, process = new_room_id(), Identity(new_member_id(), "Teal Creek"), new_process_id()
+    await repository.create_room(RoomInfo(room, "Imperfect Seat"), b"")
+    await repository.open_lease(process)
+    await repository.append([joined(room, who)], process)
+    for start in range(1, MESSAGES, 10_000):
+        batch = [chat(room, who, str(n)) for n in range(start, min(start + 10_000, MESSAGES))]
+        await repository.append(batch, process)
+    return room
+
+
+async def test_a_long_history_costs_no_memory() -> None:
+    repository = MemoryRepository()
+    room = await fill(repository)
+    app = create_app(Settings(), Parts(repository, MemoryBus().queue()))
+    listener = server.bind("127.0.0.1", 0)
+    address = listener.getsockname()
+    stop, started = trio.Event(), trio.Event()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(
+            partial(
+                server.serve,
+                app,
+                app.extensions["controller"],
+                app.extensions["admission"],
+                listener,
+                until=stop.wait,
+                started=started.set,
+            )
+        )
+        with trio.fail_after(DEADLINE):
+            await started.wait()
+        stream = await trio.open_tcp_stream(*address)
+        async with stream:
+            before = most = memory()
+            await stream.send_all(
+                f"GET /api/room/{room}/messages HTTP/1.1\r\nHost: x\r\n\r\n".encode()
+            )
+            count, size, tail, end = 0, 0, b"", b"]\r\n0\r\n\r\n"
+            with trio.fail_after(3 * DEADLINE):
+                while not tail.endswith(end):
+                    data = await stream.receive_some(1 << 16)
+                    assert data
+                    count += (tail[-5:] + data).count(b'{"id":')
+                    size += len(data)
+                    tail = (tail + data)[-20:]
+                    most = max(most, memory())
+        assert count == MESSAGES
+        assert size > 200 * MESSAGES
+        assert most - before < ALLOWED, most - before
+        print(f"memory grew by {(most - before) / 1e6:.1f} MB")  # noqa: T201
+        stop.set()
