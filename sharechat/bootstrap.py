@@ -46,7 +46,8 @@ def make_parts(settings: Settings) -> Parts:
 
 
 def create_app(settings: Settings | None = None, parts: Parts | None = None) -> QuartTrio:
-    """Return the ASGI application; its `extensions` hold the "controller" and the "admission".
+    """Return the ASGI application; its `extensions` hold the "controller",
+    the "admission" and the "repository".
 
     Without `settings` they are read from the environment, so that any ASGI server for
     trio can be given `sharechat.bootstrap:create_app()`. Tests pass parts of their own.
@@ -67,4 +68,5 @@ def create_app(settings: Settings | None = None, parts: Parts | None = None) -> 
     )
     app.extensions["controller"] = controller
     app.extensions["admission"] = admission
+    app.extensions["repository"] = parts.repository
     return app

@@ -1,5 +1,7 @@
 """How a DirectConnection ends, whoever begins."""
 
+from contextlib import suppress
+
 import pytest
 import trio
 from wsproto.frame_protocol import Opcode
@@ -44,7 +46,7 @@ async def test_a_peer_that_does_not_answer_holds_nobody_up(
 async def test_a_peer_that_does_not_read_holds_nobody_up(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "CLOSE_TIMEOUT", 0.1)
     async with websockets(buffers=4096) as (connection, peer):
-        with pytest.raises(trio.WouldBlock):
+        with suppress(trio.WouldBlock):
             while True:
                 connection.send_nowait(batch("x" * 3000))
         with trio.fail_after(DEADLINE):
@@ -54,7 +56,7 @@ async def test_a_peer_that_does_not_read_holds_nobody_up(monkeypatch: pytest.Mon
 
 async def test_a_peer_that_falls_behind_and_reads_on_hears_why() -> None:
     async with websockets(buffers=4096) as (connection, peer), trio.open_nursery() as nursery:
-        with pytest.raises(trio.WouldBlock):
+        with suppress(trio.WouldBlock):
             while True:
                 connection.send_nowait(batch("x" * 3000))
         nursery.start_soon(connection.aclose, TOO_SLOW)
@@ -105,10 +107,9 @@ async def test_a_peer_that_goes_without_a_word(way: str) -> None:
         else:
             peer.drop()
         with trio.fail_after(DEADLINE):
-            with pytest.raises(ConnectionClosedError):
+            with suppress(ConnectionClosedError):
                 # A reset may drop what we had not read.
                 assert await connection.receive() == "last"
-                await connection.receive()
             with pytest.raises(ConnectionClosedError):
                 await connection.receive()
             await connection.aclose()

@@ -114,4 +114,4 @@ def test_a_cursor_that_no_message_can_have(name: str, cursor: str) -> None:
 
 
 def test_an_id_in_upper_case_is_the_same_id() -> None:
-    assert pages.parse({"after": WHO.id.upper()}).after == WHO.id
+    assert pages.parse({"after": WHO.id.upper()}).after == str(WHO.id)

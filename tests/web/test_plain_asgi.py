@@ -12,7 +12,17 @@ from wsproto.frame_protocol import Opcode
 
 from sharechat.bootstrap import create_app
 from sharechat.config import Settings
-from tests.server import DEADLINE, HANDSHAKE, Answer, fetch, history, join, make_room, texts
+from tests.server import (
+    DEADLINE,
+    HANDSHAKE,
+    Answer,
+    eventually,
+    fetch,
+    history,
+    join,
+    make_room,
+    texts,
+)
 from tests.web.peer import Peer, frame, text
 
 
@@ -54,9 +64,7 @@ async def said(url: str, room: str) -> list[str]:
 
 
 async def everybody_left(url: str, room: str) -> None:
-    with trio.fail_after(DEADLINE):
-        while (await ask(f"{url}/api/room/{room}")).json["members"]:
-            await trio.sleep(0.01)
+    await eventually(lambda: not fetch(f"{url}/api/room/{room}").json["members"])
 
 
 async def test_members_hear_each_other(nursery: trio.Nursery) -> None:

@@ -1,5 +1,6 @@
 """The Transport, as hypercorn uses it and as whoever takes over does; on real sockets."""
 
+from collections.abc import Awaitable, Callable
 from functools import partial
 
 import pytest
@@ -126,8 +127,7 @@ async def test_a_peer_that_does_not_read_is_aborted(monkeypatch: pytest.MonkeyPa
         with trio.fail_after(DEADLINE), pytest.raises(trio.BrokenResourceError):
             await transport.send_all(BIG)
         with trio.fail_after(DEADLINE), pytest.raises(trio.BrokenResourceError):
-            while await theirs.receive_some():
-                pass
+            await read_all(theirs)
 
 
 async def test_slow_is_not_stalled(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -151,16 +151,16 @@ async def test_aborting_wakes_every_task(waiting: str) -> None:
         if waiting in ("send_all", "wait_writable"):
             while transport.write_nowait(BIG) is None:
                 pass
-        call = {
+        calls: dict[str, Callable[[], Awaitable[object]]] = {
             "receive_some": partial(transport.receive_some, 100),
             "send_all": partial(transport.send_all, BIG),
             "read": partial(transport.read, 100),
             "wait_writable": transport.wait_writable,
-        }[waiting]
+        }
 
         async def wait() -> None:
             with pytest.raises(trio.ClosedResourceError):
-                await call()
+                await calls[waiting]()
 
         async with trio.open_nursery() as nursery:
             nursery.start_soon(wait)
@@ -169,8 +169,7 @@ async def test_aborting_wakes_every_task(waiting: str) -> None:
             nursery.cancel_scope.deadline = trio.current_time() + DEADLINE
         assert not nursery.cancel_scope.cancelled_caught
         with trio.fail_after(DEADLINE), pytest.raises(trio.BrokenResourceError):
-            while await theirs.receive_some():
-                pass
+            await read_all(theirs)
 
 
 async def use_after(transport: Transport, error: type[Exception]) -> None:
@@ -183,7 +182,7 @@ async def use_after(transport: Transport, error: type[Exception]) -> None:
 
 
 async def test_use_after_the_end() -> None:
-    async with transports() as (transport, theirs):
+    async with transports() as (transport, _):
         transport.abort()
         transport.abort()
         transport.shut_write()
@@ -199,12 +198,13 @@ async def test_a_peer_that_resets() -> None:
             await trio.lowlevel.wait_readable(theirs.socket)
         # With something unread, closing is a reset.
         await theirs.aclose()
-        with pytest.raises(trio.BrokenResourceError):
-            with trio.fail_after(DEADLINE):
-                while True:
-                    await transport.read(1)
         with trio.fail_after(DEADLINE), pytest.raises(trio.BrokenResourceError):
-            while True:
-                transport.write_nowait(b"x")
-                await trio.lowlevel.checkpoint()
+            await to_the_end(transport)
+        with pytest.raises(trio.BrokenResourceError):
+            transport.write_nowait(b"x")
         transport.shut_write()
+
+
+async def to_the_end(transport: Transport) -> None:
+    while await transport.read(100):
+        pass

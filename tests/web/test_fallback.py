@@ -1,0 +1,101 @@
+"""Where the socket is not the websocket's alone, over TLS or HTTP/2, plain ASGI carries it."""
+
+import json
+import ssl
+from functools import partial
+from pathlib import Path
+
+import h2.config
+import h2.connection
+import h2.events
+import trio
+import trustme
+from hypercorn.config import Config
+from hypercorn.trio import serve
+from trio_websocket import open_websocket_url
+from wsproto.frame_protocol import FrameProtocol, Opcode
+
+from sharechat.bootstrap import create_app
+from sharechat.config import Settings
+from sharechat.messages import RoomInfo, new_room_id
+from sharechat.ports import Repository
+from tests.server import DEADLINE, SharechatProcess, history, make_room, texts
+from tests.web.peer import text
+
+
+async def test_over_tls(nursery: trio.Nursery, tmp_path: Path) -> None:
+    authority = trustme.CA()
+    certificate = authority.issue_cert("localhost")
+    certificate.private_key_and_cert_chain_pem.write_to_path(tmp_path / "server.pem")
+    context = ssl.create_default_context()
+    authority.configure_trust(context)
+    config = Config()
+    config.bind = ["localhost:0"]
+    config.errorlog = None
+    config.certfile = config.keyfile = str(tmp_path / "server.pem")
+    app = create_app(Settings())
+    repository: Repository = app.extensions["repository"]
+    room = RoomInfo(new_room_id(), "Secret Room")
+    await repository.create_room(room, b"")
+    with trio.fail_after(DEADLINE):
+        (url,) = await nursery.start(
+            partial(serve, app, config, shutdown_trigger=trio.sleep_forever)
+        )
+        port = url.rpartition(":")[2]
+        address = f"wss://localhost:{port}/api/serve/{room.id}"
+        async with open_websocket_url(address, ssl_context=context) as websocket:
+            assert json.loads(await websocket.get_message())["type"] == "joined"
+            await websocket.send_message("hello")
+            assert json.loads(await websocket.get_message())["message"] == "hello"
+    nursery.cancel_scope.cancel()
+
+
+class Http2:
+    """A websocket in a stream of HTTP/2 (RFC 8441), without TLS."""
+
+    def __init__(self, stream: trio.SocketStream) -> None:
+        self._stream = stream
+        self._http = h2.connection.H2Connection(h2.config.H2Configuration(client_side=True))
+        self._frames = FrameProtocol(client=True, extensions=[])
+
+    async def open(self, path: str) -> None:
+        self._http.initiate_connection()
+        headers = {
+            ":method": "CONNECT",
+            ":protocol": "websocket",
+            ":scheme": "http",
+            ":path": path,
+            ":authority": "localhost",
+            "sec-websocket-version": "13",
+        }
+        self._http.send_headers(1, list(headers.items()))
+        await self._stream.send_all(self._http.data_to_send())
+
+    async def say(self, message: str) -> None:
+        self._http.send_data(1, text(message))
+        await self._stream.send_all(self._http.data_to_send())
+
+    async def hear(self) -> str:
+        while True:
+            for frame in self._frames.received_frames():
+                if frame.opcode is Opcode.TEXT:
+                    assert isinstance(frame.payload, str)
+                    return frame.payload
+            for event in self._http.receive_data(await self._stream.receive_some()):
+                if isinstance(event, h2.events.DataReceived):
+                    assert event.data is not None
+                    self._frames.receive_bytes(event.data)
+
+
+async def test_over_http2_to_our_own_server() -> None:
+    with SharechatProcess() as server:
+        room = make_room(server.url)
+        with trio.fail_after(DEADLINE):
+            async with await trio.open_tcp_stream("127.0.0.1", server.port) as stream:
+                websocket = Http2(stream)
+                await websocket.open(f"/api/serve/{room}")
+                assert json.loads(await websocket.hear())["type"] == "joined"
+                await websocket.say("hello")
+                assert json.loads(await websocket.hear())["message"] == "hello"
+        assert texts(history(server.url, room)) == ["hello"]
+        assert server.stop() == 0
