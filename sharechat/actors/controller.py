@@ -61,7 +61,7 @@ class Controller:
         try:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(_supervise, "journal", self._journal.start)
-                await nursery.start(self._queue.run, self._follower)
+                nursery.start_soon(_supervise, "queue", self._run_queue)
                 nursery.start_soon(_supervise, "follower", self._follower.start)
                 nursery.start_soon(_supervise, "janitor", self._run_janitor)
                 self._nursery = nursery
@@ -201,6 +201,9 @@ class Controller:
         """The others have made this process's members leave: end their connections too."""
         for member in list(self._members.values()):
             member.close(RESTARTING)
+
+    async def _run_queue(self) -> None:
+        await self._queue.run(self._follower)
 
     async def _run_janitor(self) -> None:
         await self._janitor.start(self._journal)

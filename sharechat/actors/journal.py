@@ -73,7 +73,7 @@ class Journal:
         pending = _Pending(draft)
         with trio.move_on_after(self._policy.store_timeout):
             try:
-                await self._sender.send(pending)
+                await self._put(pending)
                 await pending.done.wait()
             finally:
                 pending.abandoned = pending.outcome is None
@@ -82,6 +82,13 @@ class Journal:
         if isinstance(pending.outcome, SharechatError):
             raise NotStoredError(str(pending.outcome)) from pending.outcome
         return pending.outcome
+
+    async def _put(self, pending: _Pending) -> None:
+        try:
+            # Nearly always there is room, and a checkpoint is still to come.
+            self._sender.send_nowait(pending)
+        except trio.WouldBlock:
+            await self._sender.send(pending)
 
     def leave(self, draft: Draft) -> None:
         """Take over a `left`: it is stored after all that its member sent, however long it takes.
