@@ -84,6 +84,8 @@ class Journal:
         return pending.outcome
 
     async def _put(self, pending: _Pending) -> None:
+        # Whoever is cancelled says no more.
+        await trio.lowlevel.checkpoint_if_cancelled()
         try:
             # Nearly always there is room, and a checkpoint is still to come.
             self._sender.send_nowait(pending)
