@@ -60,9 +60,10 @@ def _migrate(**params: Any) -> None:
 def _listen(settings: Settings) -> socket.socket:
     try:
         return server.bind(settings.host, settings.port)
-    except OSError as error:
+    except (OSError, UnicodeError) as error:  # The latter for names that cannot be a host's.
         where = f"{settings.host}:{settings.port}"
-        raise CannotStartError(f"cannot listen on {where}: {error.strerror or error}") from error
+        reason = getattr(error, "strerror", None) or error
+        raise CannotStartError(f"cannot listen on {where}: {reason}") from error
 
 
 def _prepare(settings: Settings) -> None:
@@ -80,6 +81,9 @@ def _serve_alone(settings: Settings, listener: socket.socket, *, is_worker: bool
     app = create_app(settings)
 
     async def run() -> None:
+        # So that a second signal changes nothing, also while the process comes to its end.
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
         with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
 
             async def until() -> None:

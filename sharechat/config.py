@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from ipaddress import ip_network
+from math import isfinite
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -128,16 +129,36 @@ class Network(click.ParamType):  # type: ignore[type-arg]
             self.fail(f"{value!r} is no address or network such as 10.0.0.0/8.", param, ctx)
 
 
+class Rate(click.FloatRange):
+    """A number that is not less than nothing."""
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        rate: float = super().convert(value, param, ctx)
+        if not isfinite(rate):
+            self.fail(f"{value!r} is no rate.", param, ctx)
+        return rate
+
+
+def _is_origin(value: str) -> bool:
+    try:
+        parts = urlsplit(value)
+        host = parts.hostname or ""
+        port = "" if parts.port is None else f":{parts.port}"
+    except ValueError:  # Brackets that do not close, a port that is none.
+        return False
+    whole = f"{parts.scheme}://{f'[{host}]' if ':' in host else host}{port}"
+    return parts.scheme in ("http", "https") and host != "" and value.lower() == whole
+
+
 class Origin(click.ParamType):  # type: ignore[type-arg]
     """An origin as a browser sends it (RFC 6454), or * for all."""
 
     name = "origin"
 
     def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        parts = urlsplit(value)
-        if value != "*" and (
-            parts.scheme not in ("http", "https") or parts.path or not parts.netloc
-        ):
+        if value != "*" and not _is_origin(value):
             self.fail(f"{value!r} is no origin such as https://chat.example or *.", param, ctx)
         return value.lower()
 
@@ -202,7 +223,7 @@ OPTIONS: Sequence[Callable[[], click.Option]] = (
     _option(
         "--message-rate",
         envvar="SHARECHAT_MESSAGE_RATE",
-        type=click.FloatRange(0),
+        type=Rate(0),
         default=Settings.message_rate,
         help="Messages a second from one member; 0 sets no limit.",
     ),

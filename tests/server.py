@@ -177,7 +177,12 @@ def wait_until(holds: Callable[[], object], within: float = DEADLINE) -> None:
     while not holds():
         if time.monotonic() > give_up:
             raise TimeoutError("it never held")
-        time.sleep(0.005)
+        time.sleep(0.02)
+
+
+async def eventually(holds: Callable[[], object], within: float = DEADLINE) -> None:
+    """Do the same in a thread."""
+    await trio.to_thread.run_sync(wait_until, holds, within)
 
 
 class Answer(NamedTuple):

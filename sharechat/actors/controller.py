@@ -66,8 +66,12 @@ class Controller:
                 nursery.start_soon(_supervise, "janitor", self._run_janitor)
                 self._nursery = nursery
                 task_status.started()
+                try:
+                    await trio.sleep_forever()
+                finally:
+                    # In here, while the nursery still takes the rooms of those who come.
+                    self._nursery = None
         finally:
-            self._nursery = None
             self._ended.set()
 
     async def stop(self) -> None:

@@ -67,17 +67,16 @@ class Journal:
         """Store a draft; return the entry that it became.
 
         Raises NotStoredError, with the reason for its author, if it was refused, or if it
-        could not be stored within `store_timeout` seconds; in that case, as when this is
-        cancelled, it may have been stored all the same.
+        could not be stored within `store_timeout` seconds; in that case it may have been
+        stored all the same. If cancelled, a draft that was taken into the mailbox is stored
+        nevertheless: what somebody said before leaving counts.
         """
         pending = _Pending(draft)
         with trio.move_on_after(self._policy.store_timeout):
-            try:
-                await self._put(pending)
-                await pending.done.wait()
-            finally:
-                pending.abandoned = pending.outcome is None
+            await self._put(pending)
+            await pending.done.wait()
         if pending.outcome is None:
+            pending.abandoned = True
             raise NotStoredError(AWAY)
         if isinstance(pending.outcome, SharechatError):
             raise NotStoredError(str(pending.outcome)) from pending.outcome

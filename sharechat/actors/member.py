@@ -33,7 +33,8 @@ log = structlog.get_logger()
 
 class Member:
     """Two tasks: `broadcast` carries what the connection reads to the Journal, `listen`
-    what the room puts into the mailbox to the connection. When one ends, so does the other.
+    what the room puts into the mailbox to the connection. When one ends, so does the other:
+    `listen` at once, `broadcast` when it has carried what the client said before it went.
 
     The mailbox is bounded, in bytes above all: whoever lets more wait is closed.
     """
@@ -80,7 +81,7 @@ class Member:
                 announced = True
                 await self._journal.store(messages.joined(self._room.id, self.identity))
                 async with trio.open_nursery() as nursery:
-                    nursery.start_soon(self.listen, after)
+                    nursery.start_soon(self._listen_to_the_end, after)
                     await self.broadcast()
         except* ConnectionClosedError:
             pass
@@ -176,6 +177,15 @@ class Member:
                 pass
             await self._connection.send(batches)
             self._waiting -= sum(batch.size for batch in batches)
+
+    async def _listen_to_the_end(self, after: int | None) -> None:
+        try:
+            await self.listen(after)
+        except ConnectionClosedError:
+            # Nothing reaches the client any more, but what it said before may be on its way
+            # in: `broadcast` finds the end by itself.
+            self._listening = False
+            self._mailbox.close()
 
     async def _catch_up(self, after: int) -> None:
         """Send the log after `after` in pages, until the room can take over without a hole."""

@@ -1,6 +1,8 @@
 """The ASGI application: the routes, and the Controller's life within the server's."""
 
 from collections.abc import Awaitable, Callable, Collection
+from typing import Any
+from urllib.parse import urlsplit
 
 import trio
 from quart_cors import cors
@@ -39,7 +41,15 @@ def make_app(
     app.asgi_websocket_class = WebsocketSession
     app.config["MAX_CONTENT_LENGTH"] = _MAX_BODY_BYTES
     problems.install(app)
-    app.register_blueprint(rest(controller, repository, queue))
+    api = rest(controller, repository, queue)
+    if allowed_origins:
+        # Not for the websocket, whose origins have a rule of their own.
+        cors(
+            api,
+            allow_origin="*" if "*" in allowed_origins else list(allowed_origins),
+            expose_headers=["Link", "Retry-After", ROOM_KEY_HEADER],
+        )
+    app.register_blueprint(api)
     app.register_blueprint(
         Serve(
             controller,
@@ -67,10 +77,21 @@ def make_app(
         await controller.stop()
         await clean_up()
 
-    if allowed_origins:
-        cors(
-            app,
-            allow_origin="*" if "*" in allowed_origins else list(allowed_origins),
-            expose_headers=["Link", "Retry-After", ROOM_KEY_HEADER],
-        )
+    app.asgi_app = _origin_form(app.asgi_app)  # type: ignore[method-assign]
     return app
+
+
+def _origin_form(app: Any) -> Any:
+    """Give an ASGI application nothing but paths: Quart fails at some other request targets."""
+
+    async def wrapped(scope: Any, receive: Any, send: Any) -> None:
+        if not scope.get("path", "/").startswith("/"):
+            # An absolute URL is legal (RFC 9112, section 3.2.2); its path is what counts.
+            try:
+                path = urlsplit(scope["path"]).path
+            except ValueError:
+                path = ""
+            scope = {**scope, "path": path if path.startswith("/") else "/"}
+        await app(scope, receive, send)
+
+    return wrapped

@@ -11,7 +11,7 @@ from sharechat.messages import Batch
 from sharechat.outcomes import Close
 from sharechat.web.decoder import Decoder, Goodbye, Ping, Text, Violation
 from sharechat.web.frames import CLOSE, PING, PONG, close_frame, frame, text_frames
-from sharechat.web.transport import STALL_TIMEOUT, Transport
+from sharechat.web.transport import GONE, STALL_TIMEOUT, Transport
 
 PING_INTERVAL = 20
 SILENCE = 60
@@ -25,7 +25,6 @@ _MAX_CONTROL = 4096
 """Bytes of control frames that wait for a peer that does not read; more are dropped."""
 
 _NORMAL = Close(1000, "", True)
-_GONE = (trio.BrokenResourceError, trio.ClosedResourceError)
 
 
 class DirectConnection:
@@ -58,7 +57,7 @@ class DirectConnection:
             self._silent_since = trio.current_time()
             try:
                 data = await self._transport.read(_READ)
-            except _GONE:
+            except GONE:
                 data = b""
             finally:
                 self._silent_since = math.inf
@@ -92,7 +91,7 @@ class DirectConnection:
         data = batch.once(text_frames)
         try:
             rest = self._transport.write_nowait(data)
-        except _GONE:
+        except GONE:
             raise ConnectionClosedError from None
         if rest is None:
             return
@@ -108,7 +107,7 @@ class DirectConnection:
             await self._write(b"".join(frames))
             while self._control:  # It came while we waited.
                 await self._write(b"")
-        except _GONE:
+        except GONE:
             raise ConnectionClosedError from None
         finally:
             self._sending = False
@@ -134,7 +133,7 @@ class DirectConnection:
             return
         try:
             self._rest = self._transport.write_nowait(data)
-        except _GONE:
+        except GONE:
             self._peer_gone = True
 
     async def aclose(self, close: Close | None = None) -> None:
@@ -148,7 +147,7 @@ class DirectConnection:
                 if not self._peer_gone:
                     await self._shake_hands(self._violation or close or _NORMAL)
                 in_order = True
-            except _GONE:
+            except GONE:
                 pass  # It went in the meantime.
         if in_order:
             self._transport.close()

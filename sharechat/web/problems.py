@@ -28,6 +28,16 @@ def _response(status: int, uri: str, title: str, detail: str) -> Response:
     return Response(body, status=status, content_type="application/problem+json")
 
 
+def describe(problem: Problem, detail: str) -> dict[str, str | int]:
+    """Return the members of a problem's JSON."""
+    return {
+        "type": problem.uri,
+        "title": problem.title,
+        "status": problem.status,
+        "detail": detail,
+    }
+
+
 def respond(problem: Problem, detail: str) -> Response:
     response = _response(problem.status, problem.uri, problem.title, detail)
     if problem.come_back:

@@ -67,7 +67,11 @@ def rest(controller: Controller, repository: Repository, queue: Queue) -> Bluepr
         cursor = await repository.find(room.id, query.cursor) if query.cursor else 0
         after, end = query.span(room.head, cursor)
         if query.limit is None and not query.before:
-            return _stream(repository, room.id, after, end)
+            response = _stream(repository, room.id, after, end)
+            first = await repository.read(room.id, after=after, limit=1) if after else []
+            if header := pages.link(room.id, query, first, head=0):
+                response.headers["Link"] = header
+            return response
         page = await repository.read(room.id, after=after, limit=end - after) if end > after else []
         response = _json([entry.message for entry in page])
         if header := pages.link(room.id, query, page, room.head):

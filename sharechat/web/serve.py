@@ -5,6 +5,7 @@ from contextlib import nullcontext
 from functools import partial
 from typing import Any
 
+from h11 import LocalProtocolError
 from hypercorn.typing import ASGIReceiveCallable
 from quart import Blueprint, websocket
 from quart.wrappers import Websocket
@@ -108,7 +109,10 @@ class Serve:
             await live(AsgiConnection(session, self._max_message_bytes))
         else:
             transport.take_over()
-            await session.accept()
+            try:
+                await session.accept()
+            except LocalProtocolError:
+                return  # The client did not wait for an answer, and hypercorn has refused it.
             transport.successor = partial(live, DirectConnection(transport, decoder))
 
     async def _live(

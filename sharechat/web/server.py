@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable
 
 import structlog
 import trio
+from h11 import LocalProtocolError
 from hypercorn.config import Config
 from hypercorn.trio.lifespan import Lifespan
 from hypercorn.trio.tcp_server import TCPServer
@@ -19,11 +20,12 @@ from hypercorn.utils import wrap_app
 from quart_trio import QuartTrio
 
 from sharechat.actors.controller import Controller
+from sharechat.messages import to_json
 from sharechat.outcomes import TOO_MANY
 from sharechat.web.admission import Admission
-from sharechat.web.problems import RETRY_AFTER
+from sharechat.web.problems import RETRY_AFTER, describe
 from sharechat.web.serve import TRANSPORT
-from sharechat.web.transport import Transport
+from sharechat.web.transport import GONE, Transport
 
 log = structlog.get_logger()
 
@@ -33,10 +35,12 @@ BACKLOG = 4096
 GRACE = 1
 """Seconds that connections get to end after their members have left."""
 
+_TOO_MANY_BODY = to_json(describe(TOO_MANY, "Close some of the others first."))
 _TOO_MANY = (
     f"HTTP/1.1 {TOO_MANY.status} Too Many Requests\r\nRetry-After: {RETRY_AFTER}\r\n"
-    "Connection: close\r\nContent-Length: 0\r\n\r\n"
-).encode()
+    "Connection: close\r\nContent-Type: application/problem+json\r\n"
+    f"Content-Length: {len(_TOO_MANY_BODY)}\r\n\r\n"
+).encode() + _TOO_MANY_BODY
 
 _OUT_OF_FILES = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 
@@ -80,23 +84,25 @@ async def serve(
     state: LifespanState = {}
     lifespan = Lifespan(wrapped, config, state)
     context = WorkerContext(max_requests=None)
-    async with trio.open_nursery() as lifespan_nursery:
-        await lifespan_nursery.start(lifespan.handle_lifespan)
-        await lifespan.wait_for_startup()
-        async with trio.open_nursery() as connections:
-            handler = _Handler(wrapped, config, context, state, admission)
-            async with trio.open_nursery() as acceptor:
-                acceptor.start_soon(_accept, listener, connections, handler)
-                started()
-                await until()
-                log.info("stopping")
-                acceptor.cancel_scope.cancel()
-            listener.close()
-            await controller.stop()
-            await context.terminated.set()
-            connections.cancel_scope.deadline = trio.current_time() + GRACE
-        await lifespan.wait_for_shutdown()
-        lifespan_nursery.cancel_scope.cancel()
+    with listener:
+        async with trio.open_nursery() as lifespan_nursery:
+            await lifespan_nursery.start(lifespan.handle_lifespan)
+            await lifespan.wait_for_startup()
+            async with trio.open_nursery() as connections:
+                handler = _Handler(wrapped, config, context, state, admission)
+                async with trio.open_nursery() as acceptor:
+                    acceptor.start_soon(_accept, listener, connections, handler)
+                    started()
+                    await until()
+                    log.info("stopping")
+                    acceptor.cancel_scope.cancel()
+                listener.close()
+                await controller.stop()
+                await context.terminated.set()
+                await handler.drain(GRACE)
+                connections.cancel_scope.cancel()
+            await lifespan.wait_for_shutdown()
+            lifespan_nursery.cancel_scope.cancel()
 
 
 class _Handler:
@@ -115,9 +121,24 @@ class _Handler:
         self._context = context
         self._state = state
         self._admission = admission
+        self._open: set[Transport] = set()
+        self._all_ended = trio.Event()
+
+    async def drain(self, seconds: float) -> None:
+        """Wait until every connection has ended; abort those that have not after `seconds`.
+
+        Hypercorn shields what it sends from being cancelled: only a socket that is gone
+        ends that. And it waits for other things that only being cancelled ends.
+        """
+        if self._open:
+            with trio.move_on_after(seconds):
+                await self._all_ended.wait()
+        for transport in list(self._open):
+            transport.abort()
 
     async def __call__(self, sock: socket.socket, address: str) -> None:
         transport = Transport(sock)
+        self._open.add(transport)
         state = ConnectionState({**self._state, TRANSPORT: transport})
         try:
             with self._admission.admit(address) as welcome:
@@ -128,22 +149,25 @@ class _Handler:
                 await TCPServer(self._app, self._config, self._context, state, transport)  # type: ignore[arg-type]
                 if transport.successor is not None:
                     await transport.successor()
-        except (trio.BrokenResourceError, trio.ClosedResourceError):
+        except* GONE:
             pass  # It went before it could be answered.
-        except Exception:
+        except* (UnicodeDecodeError, LocalProtocolError):
+            # Bytes in a header, or a client that does not wait for its answer, that
+            # hypercorn did not expect.
+            log.info("connection ended, its request made no sense", address=address)
+        except* Exception:
             # One connection's failure is not the server's.
             log.exception("connection failed")
         finally:
             transport.close()
+            self._open.remove(transport)
+            if self._context.terminated.is_set() and not self._open:
+                self._all_ended.set()
 
 
 async def _turn_away(transport: Transport) -> None:
     await transport.send_all(_TOO_MANY)
-    transport.shut_write()
-    # Closing a socket with something unread resets it, and the peer might never see why.
-    with trio.move_on_after(GRACE):
-        while await transport.read(1 << 16):
-            pass
+    await transport.aclose()
 
 
 async def _accept(

@@ -11,6 +11,19 @@ STALL_TIMEOUT = 10
 """Seconds that a send may go without any progress before the connection is aborted."""
 
 
+IDLE_TIMEOUT = 8
+"""Seconds without a byte either way after which hypercorn is told that the peer has gone.
+
+It forgets some connections that it has refused; and no answer of ours takes as long.
+"""
+
+
+LINGER = 1
+"""Seconds that closing waits for the peer to see what was written."""
+
+GONE = (trio.BrokenResourceError, trio.ClosedResourceError)
+
+
 class Transport:
     """One accepted, non-blocking socket; what hypercorn's TCPServer takes for a stream.
 
@@ -34,17 +47,21 @@ class Transport:
         self._receiving = trio.CancelScope()
         self._let_go = trio.Event()
         self._early = b""
+        self._moved_at = trio.current_time()
 
     # What hypercorn calls.
 
     async def receive_some(self, max_bytes: int) -> bytes:
         """Return what came, b"" at the end of it. Cancelling loses nothing."""
-        if not self._taken_over:
-            with trio.CancelScope() as self._receiving:
+        while not (self._taken_over or self._let_go.is_set()):
+            with trio.CancelScope(deadline=self._moved_at + IDLE_TIMEOUT) as self._receiving:
                 data = await self.read(max_bytes)
+                self._moved_at = trio.current_time()
                 if not self._receiving.cancel_called:
                     return data
                 self._early = data  # It came for whoever took over in this very moment.
+            if trio.current_time() >= self._moved_at + IDLE_TIMEOUT:
+                return b""
         await self._let_go.wait()
         return b""
 
@@ -55,6 +72,7 @@ class Transport:
             return
         self._answered = self._taken_over
         rest = self.write_nowait(data)
+        self._moved_at = trio.current_time()
         await trio.lowlevel.checkpoint()
         while rest:
             with trio.move_on_after(STALL_TIMEOUT) as stall:
@@ -63,6 +81,7 @@ class Transport:
                 self.abort()
                 raise trio.BrokenResourceError("the peer does not read")
             rest = self.write_nowait(rest)
+            self._moved_at = trio.current_time()
 
     async def send_eof(self) -> None:
         await trio.lowlevel.checkpoint()
@@ -70,11 +89,23 @@ class Transport:
             self.shut_write()
 
     async def aclose(self) -> None:
-        """Close the socket, unless it has been taken over."""
+        """Close the socket, unless it has been taken over; at once if cancelled.
+
+        A socket that is closed with something unread is reset, and the peer might never
+        see what was written: so for a moment what comes is read, and dropped.
+        """
+        self._receiving.cancel()
         self._let_go.set()
-        if not self._taken_over:
-            self.close()
         await trio.lowlevel.checkpoint()
+        if self._taken_over:
+            return
+        try:
+            self.shut_write()
+            with trio.move_on_after(LINGER), suppress(*GONE):
+                while await self.read(1 << 16):
+                    pass
+        finally:
+            self.close()
 
     # What takes over.
 

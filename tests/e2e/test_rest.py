@@ -1,0 +1,183 @@
+"""The REST side of the contract, key by key."""
+
+import re
+from datetime import UTC, datetime
+from urllib.parse import urljoin
+from uuid import UUID, uuid4
+
+import pytest
+import trio
+
+from tests.server import HANDSHAKE, Answer, Json, SharechatProcess, fetch, history, join
+
+_NAME = re.compile("[A-Z][a-z]+ [A-Z][a-z]+")
+_SENT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z")
+_KEYS = {"id", "roomId", "memberId", "memberName", "type", "message", "sent"}
+
+
+def problem(answer: Answer, status: int, slug: str | None) -> None:
+    """See that an answer is a problem (RFC 9457), of the type that `slug` names."""
+    assert answer.status == status
+    assert answer.headers["Content-Type"] == "application/problem+json"
+    assert set(answer.json) == {"type", "title", "status", "detail"}
+    assert answer.json["status"] == status
+    uri = "about:blank" if slug is None else f"tag:sharechat.dev,2026:{slug}"
+    assert answer.json["type"] == uri
+
+
+def test_making_a_room(server: SharechatProcess) -> None:
+    answer = fetch(f"{server.url}/api/room", "POST")
+
+    assert answer.status == 200
+    assert answer.headers["Content-Type"] == "application/json"
+    assert set(answer.json) == {"roomId", "roomName"}
+    assert str(UUID(answer.json["roomId"])) == answer.json["roomId"]
+    assert _NAME.fullmatch(answer.json["roomName"])
+    again = fetch(f"{server.url}/api/room/{answer.json['roomId']}")
+    assert again.json == {**answer.json, "members": []}
+    assert history(server.url, answer.json["roomId"]) == []
+
+
+async def test_members_and_messages(
+    server: SharechatProcess, room: str, nursery: trio.Nursery
+) -> None:
+    talkers = [await join(nursery, server.ws_url(room)) for _ in range(3)]
+    heard = [await talker.hear() for talker in talkers]
+    await talkers[1].say("hello")
+    said = await talkers[1].hear_chat()
+
+    answer = fetch(f"{server.url}/api/room/{room}").json
+    assert set(answer) == {"roomId", "roomName", "members"}
+    assert [set(member) for member in answer["members"]] == [{"id", "name"}] * 3
+    assert [member["id"] for member in answer["members"]] == [own["memberId"] for own in heard]
+    assert all(_NAME.fullmatch(member["name"]) for member in answer["members"])
+
+    messages = history(server.url, room)
+    assert messages == [*heard, said]
+    for message, type_ in zip(messages, ["joined"] * 3 + ["chat"], strict=True):
+        assert set(message) == _KEYS
+        assert message["type"] == type_
+        assert message["roomId"] == room
+        assert _SENT.fullmatch(message["sent"])
+        age = datetime.now(UTC) - datetime.fromisoformat(message["sent"])
+        assert abs(age.total_seconds()) < 60
+    assert messages[0]["message"] == f"{messages[0]['memberName']} joined the room."
+    assert len({message["id"] for message in messages}) == 4
+
+    await talkers[0].close()
+    left = await talkers[1].hear()
+    assert (left["type"], left["memberId"]) == ("left", heard[0]["memberId"])
+    assert left["message"] == f"{left['memberName']} left the room."
+    assert len(fetch(f"{server.url}/api/room/{room}").json["members"]) == 2
+    assert history(server.url, room)[-1] == left
+
+
+@pytest.mark.parametrize("path", ["", "/messages", "/messages?limit=3"])
+@pytest.mark.parametrize("room_id", [str(uuid4()), "x", "%00", "1", f"{uuid4()}x", "%C5%BC"])
+def test_a_room_that_does_not_exist(server: SharechatProcess, room_id: str, path: str) -> None:
+    problem(fetch(f"{server.url}/api/room/{room_id}{path}"), 404, "room-not-found")
+
+
+def test_a_room_id_in_upper_case_is_the_same_room(server: SharechatProcess, room: str) -> None:
+    assert fetch(f"{server.url}/api/room/{room.upper()}").json["roomId"] == room
+
+
+def links(answer: Answer) -> dict[str, str]:
+    found = re.findall(r'<([^>]*)>; rel="(\w+)"', answer.headers.get("Link", ""))
+    return {rel: target for target, rel in found}
+
+
+async def test_pages(server: SharechatProcess, room: str, nursery: trio.Nursery) -> None:
+    talker = await join(nursery, server.ws_url(room))
+    for number in range(24):
+        await talker.say(str(number))
+    await talker.hear_chats(24)
+    base = f"{server.url}/api/room/{room}/messages"
+    everything = history(server.url, room)
+    assert len(everything) == 25
+
+    newest = fetch(f"{base}?limit=10")
+    assert newest.json == everything[-10:]
+    assert set(links(newest)) == {"prev"}
+    walked: list[Json] = newest.json
+    answer = newest
+    while "prev" in links(answer):
+        answer = fetch(urljoin(base, links(answer)["prev"]))
+        walked = answer.json + walked
+    assert walked == everything
+    walked = answer.json
+    while "next" in links(answer):
+        answer = fetch(urljoin(base, links(answer)["next"]))
+        walked = walked + answer.json
+    assert walked == everything
+
+    middle = everything[12]["id"]
+    assert fetch(f"{base}?before={middle}").json == everything[:12]
+    assert fetch(f"{base}?before={middle}&limit=2").json == everything[10:12]
+    assert fetch(f"{base}?after={middle}").json == everything[13:]
+    assert fetch(f"{base}?after={middle}&limit=2").json == everything[13:15]
+    assert set(links(fetch(f"{base}?after={middle}&limit=2"))) == {"prev", "next"}
+    assert fetch(f"{base}?after={everything[-1]['id']}").json == []
+    assert fetch(f"{base}?before={everything[0]['id']}").json == []
+    assert fetch(f"{base}?limit=1000").json == everything
+    assert not links(fetch(f"{base}?limit=1000"))
+
+
+def test_queries_that_make_no_sense(server: SharechatProcess, room: str) -> None:
+    base = f"{server.url}/api/room/{room}/messages"
+    for limit in ("0", "-1", "1001", "ten", "", "1.5", "%FF", "9" * 30, "%D9%A3"):
+        problem(fetch(f"{base}?limit={limit}"), 400, "bad-query")
+    problem(fetch(f"{base}?before={uuid4()}&after={uuid4()}"), 400, "bad-query")
+    for cursor in (uuid4(), "x", "", "%00", "%FF"):
+        problem(fetch(f"{base}?before={cursor}"), 400, "bad-cursor")
+        problem(fetch(f"{base}?after={cursor}&limit=5"), 400, "bad-cursor")
+
+
+def test_a_cursor_of_another_room(server: SharechatProcess, room: str) -> None:
+    key = fetch(f"{server.url}/api/room", "POST")
+    other = f"{server.url}/api/room/{key.json['roomId']}/messages?after={room}"
+    problem(fetch(other), 400, "bad-cursor")
+
+
+def test_methods(server: SharechatProcess, room: str) -> None:
+    wrong = fetch(f"{server.url}/api/room")
+    problem(wrong, 405, None)
+    assert "POST" in wrong.headers["Allow"]
+    problem(fetch(f"{server.url}/api/room/{room}", "PUT"), 405, None)
+    problem(fetch(f"{server.url}/nowhere"), 404, None)
+    upgrade = fetch(server.ws_url(room).replace("ws", "http", 1))
+    problem(upgrade, 426, "not-a-websocket")
+    assert upgrade.headers["Upgrade"] == "websocket"
+    for path in (f"room/{room}", f"room/{room}/messages", "healthz"):
+        head = fetch(f"{server.url}/api/{path}", "HEAD")
+        assert (head.status, head.body) == (200, b"")
+        assert head.headers["Content-Type"] == "application/json"
+
+
+def test_health(server: SharechatProcess) -> None:
+    answer = fetch(f"{server.url}/api/healthz")
+    assert answer.status == 200
+    assert answer.json == {"status": "ok", "repository": "ok", "queue": "ok"}
+
+
+async def test_deleting_a_room(server: SharechatProcess, nursery: trio.Nursery) -> None:
+    made = fetch(f"{server.url}/api/room", "POST")
+    key, room = made.headers["Sharechat-Room-Key"], made.json["roomId"]
+    url = f"{server.url}/api/room/{room}"
+    talkers = [await join(nursery, server.ws_url(room)) for _ in range(3)]
+
+    bare = fetch(url, "DELETE")
+    problem(bare, 401, "key-missing")
+    assert bare.headers["WWW-Authenticate"].startswith("Bearer")
+    problem(fetch(url, "DELETE", {"Authorization": f"Basic {key}"}), 401, "key-missing")
+    problem(fetch(url, "DELETE", {"Authorization": "Bearer wrong"}), 403, "wrong-key")
+    problem(fetch(url, "DELETE", {"Authorization": "Bearer \xff"}), 403, "wrong-key")
+    assert fetch(url).status == 200
+
+    done = fetch(url, "DELETE", {"Authorization": f"Bearer {key}"})
+    assert (done.status, done.body) == (204, b"")
+    assert [await talker.closed() for talker in talkers] == [4410] * 3
+    problem(fetch(url), 404, "room-not-found")
+    problem(fetch(url, "DELETE", {"Authorization": f"Bearer {key}"}), 404, "room-not-found")
+    handshake = fetch(f"{server.url}/api/serve/{room}", headers=HANDSHAKE)
+    problem(handshake, 404, "room-not-found")

@@ -1,0 +1,168 @@
+"""A process: a Controller with its lines to the Repository and the bus, and all that ends it."""
+
+import trio
+
+from sharechat.actors.controller import Controller
+from sharechat.actors.policy import Policy
+from sharechat.errors import RoomNotFoundError, SharechatError, UnavailableError
+from sharechat.messages import RoomId
+from tests.simulation.client import SimConnection
+from tests.simulation.faults import Fault
+from tests.simulation.queue import SimQueue
+from tests.simulation.repository import SimRepository
+from tests.simulation.world import World
+
+_HANDSHAKES = (0.0, 0.0, 0.0, 0.002, 0.05, 0.5, 3.0)
+_PATIENCE_OF_CLOSING = 4
+"""Seconds that closing connections may add to a stop."""
+
+
+class SimProcess:
+    def __init__(self, world: World, policy: Policy) -> None:
+        self.number = len(world.processes)
+        self.dead = False
+        self.frozen = False
+        self.up_at: float | None = None
+        self.ended_at: float | None = None
+        """When it was killed or told to stop."""
+        self.over = trio.Event()
+        """Nothing of it runs any more."""
+        self.lost_lease_at: float | None = None
+        """When it was first taken for dead while it lived."""
+        world.processes.append(self)
+        self.repository = SimRepository(world, self)
+        self.queue = SimQueue(world.bus, self)
+        self.controller = Controller(self.repository, self.queue, policy)
+        self._world = world
+        self._policy = policy
+        self._scope = trio.CancelScope()
+        self._thawed = trio.Event()
+        self._dice = world.dice(f"process {self.number}")
+        self._done = trio.Event()
+        self._nursery: trio.Nursery | None = None
+
+    @property
+    def up(self) -> bool:
+        return self.up_at is not None and self.ended_at is None
+
+    async def passes(self) -> None:
+        """What every call into this process and out of it waits for."""
+        while self.frozen or self.dead:
+            if self.dead:
+                await trio.sleep_forever()
+            await self._thawed.wait()
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        with self._scope:
+            async with trio.open_nursery() as nursery:
+                self._nursery = nursery
+                task_status.started()
+                if await self._start(nursery):
+                    await self._done.wait()
+        self._done.set()
+        self.over.set()
+
+    async def _start(self, nursery: trio.Nursery) -> bool:
+        try:
+            await nursery.start(self._run_controller)
+        except UnavailableError:
+            # What started it will start another.
+            self._end()
+            return False
+        self.up_at = trio.current_time()
+        self._world.note("up", self.number)
+        return True
+
+    async def _run_controller(self, *, task_status: trio.TaskStatus[None]) -> None:
+        await self.controller.run(task_status=task_status)
+        if self.ended_at is None:
+            self._world.accuse(f"process {self.number} ended by itself")
+        self._done.set()
+
+    def _end(self) -> None:
+        if self.ended_at is None:
+            self.ended_at = trio.current_time()
+            self._world.faults.begin(Fault.ENDED, self.number, 0)
+
+    def visit(self, connection: SimConnection) -> None:
+        """A client connects, if there is somebody to connect to."""
+        if self._nursery is not None and self.up_at is not None and not self._done.is_set():
+            self._nursery.start_soon(self._serve, connection)
+        else:
+            connection.break_off()
+
+    async def _serve(self, connection: SimConnection) -> None:
+        """Do what the web layer does with a websocket."""
+        try:
+            info = await self.controller.open_room(connection.room_id)
+            after = None
+            if connection.after is not None:
+                after = await self.repository.find(info.id, connection.after)
+        except SharechatError as error:
+            self._world.note("refused", connection.number, type(error).__name__)
+            connection.break_off()
+            return
+        # The handshake is answered, and that takes the client's time.
+        await trio.sleep(self._dice.choice(_HANDSHAKES))
+        connection.accepted = True
+        self._world.serving = connection
+        try:
+            await self.controller.serve_room(info, connection, after=after)
+        except Exception as error:  # noqa: BLE001 - whatever it is, it is a violation
+            self._world.accuse(f"{connection}: serve_room raised {error!r}")
+        if connection.closed_at is None:
+            self._world.accuse(f"{connection} was served but not closed")
+
+    async def delete(self, room_id: RoomId, key_hash: bytes) -> None:
+        try:
+            await self.controller.delete_room(room_id, key_hash)
+        except (UnavailableError, RoomNotFoundError) as error:
+            self._world.note("not deleted", room_id, type(error).__name__)
+
+    def ask_to_delete(self, room_id: RoomId, key_hash: bytes) -> None:
+        if self._nursery is not None and not self._done.is_set():
+            self._nursery.start_soon(self.delete, room_id, key_hash)
+
+    def stop(self) -> None:
+        if self.up and self._nursery is not None:
+            self._end()
+            self._nursery.start_soon(self._stop)
+
+    async def _stop(self) -> None:
+        began = trio.current_time()
+        try:
+            await self.controller.stop()
+        except Exception as error:  # noqa: BLE001 - whatever it is, it is a violation
+            self._world.accuse(f"process {self.number}: stop raised {error!r}")
+        await self._done.wait()
+        took = trio.current_time() - began
+        frozen = self._world.faults.between(began, began + took, {Fault.FROZEN}, self.number)
+        if took > self._policy.stop_timeout + _PATIENCE_OF_CLOSING and not frozen:
+            self._world.accuse(f"process {self.number} took {took:.1f} s to stop")
+        if self.queue.wanted:
+            self._world.accuse(f"process {self.number} is still subscribed: {self.queue.wanted}")
+
+    def kill(self) -> None:
+        """End at once; nothing that the process still wants to do has any effect."""
+        if self._done.is_set():
+            return
+        self._end()
+        self.dead = True
+        for connection in self._world.connections:
+            if connection.process is self:
+                connection.break_off()
+        self._done.set()
+        self._scope.cancel()
+
+    def freeze(self, seconds: float) -> None:
+        if not self.frozen and not self.dead:
+            self._world.faults.begin(Fault.FROZEN, self.number, seconds)
+            self.frozen = True
+            self._world.later(seconds, self.thaw)
+
+    def thaw(self) -> None:
+        if self.frozen:
+            self.frozen = False
+            self._thawed.set()
+            self._thawed = trio.Event()
+            self.queue.thaw()

@@ -1,0 +1,11 @@
+from collections.abc import Iterator
+
+import pytest
+
+from tests.web.peer import close_all
+
+
+@pytest.fixture(autouse=True)
+def _peers() -> Iterator[None]:
+    yield
+    close_all()
