@@ -36,6 +36,9 @@ coverage: $(VENV)/.installed-test
 	$(BIN)/coverage report
 	$(BIN)/coverage report --include 'sharechat/actors/*' --fail-under 100
 
+bench: $(VENV)/.installed-bench
+	$(BIN)/python -m benchmarks.run $(BENCH)
+
 clean:
 	rm -rf $(VENV) build dist *.egg-info .coverage* .mypy_cache .pytest_cache .ruff_cache
 
@@ -49,4 +52,8 @@ $(VENV)/.installed: pyproject.toml | $(VENV)/bin/python
 
 $(VENV)/.installed-test: pyproject.toml | $(VENV)/bin/python
 	$(BIN)/python -m pip install --quiet --editable '.[test]'
+	touch $@
+
+$(VENV)/.installed-bench: $(VENV)/.installed-test
+	$(BIN)/python -m pip install --quiet --editable '.[test,bench]'
 	touch $@

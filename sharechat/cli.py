@@ -11,6 +11,7 @@ import click
 import trio
 
 from sharechat import logs, workers
+from sharechat.bench.command import bench
 from sharechat.bootstrap import create_app, make_parts
 from sharechat.config import Settings, options
 from sharechat.errors import SharechatError
@@ -127,6 +128,9 @@ for _run in (_serve, _migrate):
     cli.add_command(
         click.Command(_run.__name__[1:], callback=_run, params=options(), help=_run.__doc__)
     )
+
+
+cli.add_command(bench)
 
 
 def main() -> None:

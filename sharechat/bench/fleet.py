@@ -103,7 +103,7 @@ class _Worker:
     def __init__(self) -> None:
         ours, theirs = socket.socketpair()
         with theirs:
-            self._process = subprocess.Popen(
+            self._process = subprocess.Popen(  # noqa: S603 - it is this very package
                 [sys.executable, "-m", "sharechat.bench.worker", str(theirs.fileno())],
                 pass_fds=[theirs.fileno()],
             )

@@ -32,7 +32,7 @@ class Target:
         parts = urlsplit(url if "://" in url else f"http://{url}")
         if parts.scheme != "http" or not parts.hostname:
             raise ValueError(f"{url} is no URL such as http://127.0.0.1:8080.")
-        family, _, _, _, address = socket.getaddrinfo(
+        *_, address = socket.getaddrinfo(
             parts.hostname, parts.port or 80, socket.AF_INET, socket.SOCK_STREAM
         )[0]
         host, port = str(address[0]), int(address[1])
