@@ -569,13 +569,14 @@ class TestStorage:
                 drafts.append(left(room, drafts[-1].member))
                 page = {"id": room, "after": 5_000, "limit": 100}
                 calls: list[tuple[LiteralString, Any]] = [
-                    (statements.APPEND, (process, *to_columns(drafts))),
-                    (statements.APPEND, (process, *to_columns(drafts))),
                     (statements.READ, page),
                     (statements.FIND, (drafts[0].id, room)),
                     (statements.GET_ROOM, (room,)),
                     (statements.GET_HEADS, ([room],)),
                 ]
+                for _ in range(2):
+                    columns = [process.encode(), *to_columns(drafts)]
+                    await connection.fetch_prepared(statements.APPEND, columns)
                 for statement, params in calls:
                     await connection.execute(statement, params, prepare=True)
 

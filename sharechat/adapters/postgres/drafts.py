@@ -1,6 +1,7 @@
 """Drafts on their way into the database and entries on their way out."""
 
 from collections.abc import Iterable, Sequence
+from datetime import datetime
 from typing import Any
 
 from sharechat.errors import (
@@ -12,10 +13,10 @@ from sharechat.errors import (
 from sharechat.messages import Draft, Entry, Identity, Message, MessageType, RoomId, stamp
 from sharechat.ports import Refusal
 
-_REFUSALS: dict[str, type[RoomNotFoundError | LeaseLostError | NotAMemberError]] = {
-    "room": RoomNotFoundError,
-    "lease": LeaseLostError,
-    "member": NotAMemberError,
+_REFUSALS: dict[bytes | None, type[RoomNotFoundError | LeaseLostError | NotAMemberError]] = {
+    b"room": RoomNotFoundError,
+    b"lease": LeaseLostError,
+    b"member": NotAMemberError,
 }
 
 
@@ -31,7 +32,7 @@ def unstorable(draft: Draft) -> RejectedError | None:
     return None
 
 
-def to_columns(drafts: Sequence[Draft]) -> list[str]:
+def to_columns(drafts: Sequence[Draft]) -> list[bytes]:
     """Return the drafts as the arrays that the function `append` takes, after the process.
 
     As array literals, to be bound like any value: psycopg's conversion of lists, element by
@@ -47,24 +48,28 @@ def to_columns(drafts: Sequence[Draft]) -> list[str]:
     ]
 
 
-def _ids(ids: Iterable[str]) -> str:
-    return "{" + ",".join(ids) + "}"
+def _ids(ids: Iterable[str]) -> bytes:
+    return ("{" + ",".join(ids) + "}").encode()
 
 
-def _texts(texts: Iterable[str]) -> str:
+def _texts(texts: Iterable[str]) -> bytes:
     escaped = (text.replace("\\", "\\\\").replace('"', '\\"') for text in texts)
-    return '{"' + '","'.join(escaped) + '"}'
+    return ('{"' + '","'.join(escaped) + '"}').encode()
 
 
-def to_outcome(draft: Draft, row: Sequence[Any]) -> Entry | Refusal:
-    """Return what a row that `append` returned says of its draft."""
-    outcome, seq, sent, member_id, member_name, type_, text = row
-    if outcome == "new":
-        return Entry(seq, stamp(draft, sent))
-    if outcome == "stored":
-        stored = (seq, draft.id, member_id, member_name, type_, text, sent)
-        return to_entry(draft.room_id, stored)
-    return _REFUSALS[outcome]()
+def to_outcome(draft: Draft, row: Sequence[bytes | None]) -> Entry | Refusal:
+    """Return what a row that `append` returned, in text form, says of its draft."""
+    outcome, seq, sent = row[:3]
+    if refusal := _REFUSALS.get(outcome):
+        return refusal()
+    assert seq is not None
+    assert sent is not None
+    when = datetime.fromisoformat(sent.decode())
+    if outcome == b"new":
+        return Entry(int(seq), stamp(draft, when))
+    member_id, member_name, type_, text = [value and value.decode() for value in row[3:]]
+    stored = (int(seq), draft.id, member_id, member_name, type_, text or "", when)
+    return to_entry(draft.room_id, stored)
 
 
 def to_entry(room_id: RoomId, row: Sequence[Any]) -> Entry:

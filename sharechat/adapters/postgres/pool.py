@@ -1,10 +1,10 @@
 """A few connections, each lent to one task at a time, made when they are needed."""
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from math import inf
 from random import SystemRandom
-from typing import Any, LiteralString
+from typing import Any, LiteralString, TypeVar
 
 import psycopg
 import trio
@@ -24,6 +24,7 @@ _LONGEST_PAUSE = 1.0
 _random = SystemRandom()
 
 Row = tuple[Any, ...]
+T = TypeVar("T")
 
 
 class Pool:
@@ -51,17 +52,26 @@ class Pool:
         *,
         seconds: float = CALL_SECONDS,
     ) -> list[Row]:
-        """Run one statement, by itself a transaction, and return its rows.
+        """Run one statement, by itself a transaction, and return its rows; see `run`."""
+
+        async def execute(connection: TrioConnection[Row]) -> list[Row]:
+            cursor = await connection.execute(statement, params)
+            return await cursor.fetchall()
+
+        return await self.run(execute, seconds=seconds)
+
+    async def run(
+        self, work: Callable[[TrioConnection[Row]], Awaitable[T]], *, seconds: float = CALL_SECONDS
+    ) -> T:
+        """Return what `work` does with one of the connections.
 
         Raises UnavailableError, in little more than `seconds` at the latest, and
-        RejectedError. Then, and if it is cancelled, it is not known whether the statement
-        was carried out.
+        RejectedError. Then, and if it is cancelled, it is not known whether the work was done.
         """
         with trio.move_on_after(seconds):
             try:
                 async with self._lend() as connection:
-                    cursor = await connection.execute(statement, params)
-                    return await cursor.fetchall()
+                    return await work(connection)
             except psycopg.Error as error:
                 raise failures.meaning(error) from error
         # The other connections lead to the same place: better new ones than as slow again.

@@ -103,9 +103,11 @@ class PostgresRepository:
         if not drafts:
             await trio.lowlevel.checkpoint()
             return []
-        params = (process_id, *to_columns(drafts))
+        params = [process_id.encode(), *to_columns(drafts)]
         try:
-            rows = await self._appending.fetch(statements.APPEND, params)
+            rows = await self._appending.run(
+                lambda connection: connection.fetch_prepared(statements.APPEND, params)
+            )
         except RejectedError as error:
             if len(drafts) == 1:
                 return [error]

@@ -41,9 +41,10 @@ SELECT m.id, m.name FROM rooms r LEFT JOIN members m ON m.room_id = r.id
 WHERE r.id = %s ORDER BY m.joined
 """
 
-APPEND = """
+# For TrioConnection.fetch_prepared.
+APPEND = b"""
 SELECT * FROM append(
-    %s::uuid, %s::uuid[], %s::uuid[], %s::uuid[], %s::text[], %s::text[], %s::text[]
+    $1::uuid, $2::uuid[], $3::uuid[], $4::uuid[], $5::text[], $6::text[], $7::text[]
 )
 """
 
