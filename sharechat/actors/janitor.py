@@ -66,12 +66,13 @@ class Janitor:
             nursery.start_soon(self._clear_up, journal)
 
     async def _keep_lease(self) -> None:
-        while not self._closing:
+        while True:
             try:
                 renewals = await self._repository.renew_lease(self.process_id)
             except LeaseLostError:
-                if not self._closing:
-                    await self._start_afresh()
+                if self._closing:
+                    return  # It was given back.
+                await self._start_afresh()
             except UnavailableError as error:
                 log.warning("lease could not be renewed", reason=str(error))
                 self._watcher.forget()

@@ -225,3 +225,14 @@ async def test_giving_the_lease_back_while_it_renews_is_no_end_of_the_world(
         house.repository.at_next("renew_lease", error=LeaseLostError())
         await trio.sleep(10)
         assert not house.nodes[0].over.is_set()
+
+
+async def test_a_lease_that_was_given_back_is_not_opened_again(autojump_clock: MockClock) -> None:
+    async with open_house() as house:
+        janitor = house.nodes[0].controller._janitor
+        given_back = janitor.process_id
+        await janitor.close()
+        await trio.sleep(3 * UNLIMITED.lease_interval)
+        assert janitor.process_id == given_back
+        with pytest.raises(LeaseLostError):
+            await house.repository.renew_lease(given_back)
