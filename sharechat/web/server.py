@@ -90,6 +90,7 @@ async def serve(
             await lifespan.wait_for_startup()
             async with trio.open_nursery() as connections:
                 handler = _Handler(wrapped, config, context, state, admission)
+                connections.start_soon(handler.cut_off_stuck)
                 async with trio.open_nursery() as acceptor:
                     acceptor.start_soon(_accept, listener, connections, handler)
                     started()
@@ -135,6 +136,13 @@ class _Handler:
                 await self._all_ended.wait()
         for transport in list(self._open):
             transport.abort()
+
+    async def cut_off_stuck(self) -> None:
+        """Abort, until cancelled, the connections that hypercorn keeps for nothing."""
+        while True:
+            await trio.sleep(1)
+            for transport in [transport for transport in self._open if transport.stuck]:
+                transport.abort()
 
     async def __call__(self, sock: socket.socket, address: str) -> None:
         transport = Transport(sock)

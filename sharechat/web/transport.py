@@ -10,13 +10,16 @@ import trio
 STALL_TIMEOUT = 10
 """Seconds that a send may go without any progress before the connection is aborted."""
 
+IDLE_TIMEOUT = 10
+"""Seconds without a byte from us after which hypercorn is told that the peer has gone.
 
-IDLE_TIMEOUT = 8
-"""Seconds without a byte either way after which hypercorn is told that the peer has gone.
-
-It forgets some connections that it has refused; and no answer of ours takes as long.
+It forgets some connections that it has refused, and reads a request's body for ever. No
+answer of ours takes as long, even to a request that comes five seconds after the last. What
+the peer sends does not count: it might never end.
 """
 
+PATIENCE = 14
+"""Seconds without a byte from us after which hypercorn is not asked; more than STALL_TIMEOUT."""
 
 LINGER = 1
 """Seconds that closing waits for the peer to see what was written."""
@@ -48,6 +51,15 @@ class Transport:
         self._let_go = trio.Event()
         self._early = b""
         self._moved_at = trio.current_time()
+        self._lingering = False
+
+    @property
+    def stuck(self) -> bool:
+        """Whether hypercorn keeps the connection though nothing has gone out for too long.
+
+        It forgets some of whose request it has not read the end.
+        """
+        return not self._taken_over and trio.current_time() >= self._moved_at + PATIENCE
 
     # What hypercorn calls.
 
@@ -56,7 +68,6 @@ class Transport:
         while not (self._taken_over or self._let_go.is_set()):
             with trio.CancelScope(deadline=self._moved_at + IDLE_TIMEOUT) as self._receiving:
                 data = await self.read(max_bytes)
-                self._moved_at = trio.current_time()
                 if not self._receiving.cancel_called:
                     return data
                 self._early = data  # It came for whoever took over in this very moment.
@@ -77,10 +88,12 @@ class Transport:
         while rest:
             with trio.move_on_after(STALL_TIMEOUT) as stall:
                 await self.wait_writable()
-            if stall.cancelled_caught:
+            size = len(rest)
+            rest = self.write_nowait(rest)
+            # "Writable" means a third of the kernel's buffer; a slow reader frees less in time.
+            if stall.cancelled_caught and rest and len(rest) == size:
                 self.abort()
                 raise trio.BrokenResourceError("the peer does not read")
-            rest = self.write_nowait(rest)
             self._moved_at = trio.current_time()
 
     async def send_eof(self) -> None:
@@ -97,8 +110,9 @@ class Transport:
         self._receiving.cancel()
         self._let_go.set()
         await trio.lowlevel.checkpoint()
-        if self._taken_over:
+        if self._taken_over or self._lingering:
             return
+        self._lingering = True
         try:
             self.shut_write()
             with trio.move_on_after(LINGER), suppress(*GONE):

@@ -121,6 +121,6 @@ async def test_a_refused_handshake_ends_the_connection(target: SharechatProcess)
     await peer.send(upgrade(_PATH.replace(ROOM, "x"), key=False))
     head, rest = await peer.answer()
     assert head.startswith("HTTP/1.1 400 ")
-    with trio.fail_after(DEADLINE / 2):
+    with trio.fail_after(DEADLINE * 3 / 4):
         assert rest + await peer.stream.receive_some() == b""
     await peer.stream.aclose()

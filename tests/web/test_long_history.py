@@ -80,5 +80,5 @@ async def test_a_long_history_costs_no_memory() -> None:
         assert count == MESSAGES
         assert size > 200 * MESSAGES
         assert most - before < ALLOWED, most - before
-        print(f"memory grew by {(most - before) / 1e6:.1f} MB")  # noqa: T201
+        print(f"memory grew by {(most - before) / 1e6:.1f} MB")
         stop.set()
