@@ -41,7 +41,7 @@ def lines(
     for tick in ticks:
         at = f"y1='{y(tick):.1f}' y2='{y(tick):.1f}'"
         parts.append(f"<line x1='{LEFT}' x2='{WIDTH - RIGHT}' {at} stroke='#d8dee4'/>")
-        parts.append(_text(LEFT - 6, y(tick) + 4, f"{tick:,.4g}", "text-anchor='end'"))
+        parts.append(_text(LEFT - 6, y(tick) + 4, f"{tick:,.10g}", "text-anchor='end'"))
     for index, point in enumerate(points):
         parts.append(_text(x(index), HEIGHT - BOTTOM + 16, point, "text-anchor='middle'"))
     for number, (name, row) in enumerate(series.items()):
