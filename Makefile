@@ -31,7 +31,7 @@ lint: $(VENV)/.installed-test
 
 coverage: $(VENV)/.installed-test
 	$(BIN)/coverage erase
-	$(BIN)/coverage run -m pytest tests/unit tests/simulation tests/integration
+	$(BIN)/coverage run -m pytest tests/unit tests/simulation tests/integration tests/web
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
 	$(BIN)/coverage report --include 'sharechat/actors/*' --fail-under 100
