@@ -1,6 +1,7 @@
 """The `sharechat` command."""
 
 import os
+import resource
 import signal
 import socket
 import sys
@@ -79,6 +80,7 @@ def _prepare(settings: Settings) -> None:
 
 def _serve_alone(settings: Settings, listener: socket.socket, *, is_worker: bool) -> None:
     _prepare(settings)
+    _allow_many_sockets()
     app = create_app(settings)
 
     async def run() -> None:
@@ -105,6 +107,12 @@ def _serve_alone(settings: Settings, listener: socket.socket, *, is_worker: bool
             )
 
     trio.run(run)
+
+
+def _allow_many_sockets() -> None:
+    """Raise the limit on open files as far as allowed: the usual 1,024 are few members."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 async def _then_cancel(nursery: trio.Nursery) -> None:
