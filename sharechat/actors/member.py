@@ -186,6 +186,7 @@ class Member:
             # in: `broadcast` finds the end by itself.
             self._listening = False
             self._mailbox.close()
+            self._welcomed.set()  # There is nothing left that could come too early.
 
     async def _catch_up(self, after: int) -> None:
         """Send the log after `after` in pages, until the room can take over without a hole."""

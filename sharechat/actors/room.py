@@ -32,8 +32,8 @@ class Join:
         self.welcomed = trio.Event()
 
 
-Mail = Join | Sequence[Entry] | None
-"""What a room's mailbox holds; None only wakes the actor."""
+Mail = Join | Sequence[Entry]
+"""What a room's mailbox holds; no entries at all only wake the actor."""
 
 
 class Room:

@@ -179,3 +179,22 @@ async def test_a_member_cut_off_while_it_waits_for_the_room_to_take_over(
         step.release()
         await house.stop()
         assert_pairs(await house.repository.log(room))
+
+
+async def test_who_goes_while_catching_up_leaves_even_if_its_last_words_failed(
+    autojump_clock: MockClock,
+) -> None:
+    async with open_house(policy=PAGES_OF_3) as house:
+        room, _ = await room_with(house, 4)
+        connection = FakeConnection()
+        connection.stalls()
+        visit = await house.visit(room, after=0, connection=connection)
+        await wait_all_tasks_blocked()
+        connection.says("not to be stored\0", "last words")
+        connection.hangs_up()
+        with trio.fail_after(60):
+            await visit.connection.closed.wait()
+        await wait_all_tasks_blocked()
+        log = await house.repository.log(room)
+        assert [message.text for message in log[-2:-1]] == ["last words"]
+        assert [message.type for message in log[-1:]] == ["left"]
