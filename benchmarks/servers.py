@@ -16,8 +16,8 @@ import psycopg
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))  # For `tests`, which is not installed.
 
-from tests.postgres_server import PostgresServer  # noqa: E402
-from tests.redis_server import RedisServer  # noqa: E402
+from tests.harness.postgres import PostgresServer  # noqa: E402
+from tests.harness.redis import RedisServer  # noqa: E402
 
 _SECONDS_TO_START = 30
 

@@ -10,8 +10,8 @@ from quart_trio import QuartTrio
 from sharechat.actors.controller import Controller
 from sharechat.adapters.memory import MemoryBus, MemoryRepository
 from sharechat.config import Settings
-from sharechat.ports import Queue, Repository
-from sharechat.web.admission import Admission
+from sharechat.domain.ports import Queue, Repository
+from sharechat.net.admission import Admission
 from sharechat.web.app import make_app
 
 

@@ -15,8 +15,8 @@ from sharechat import logs, workers
 from sharechat.bench.command import bench
 from sharechat.bootstrap import create_app, make_parts
 from sharechat.config import Settings, options
-from sharechat.errors import SharechatError
-from sharechat.web import server
+from sharechat.domain.errors import SharechatError
+from sharechat.net import acceptor as server
 
 
 class CannotStartError(click.ClickException):

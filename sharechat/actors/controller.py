@@ -7,17 +7,17 @@ from contextlib import contextmanager
 import structlog
 import trio
 
-from sharechat import messages, names
 from sharechat.actors.follower import Follower
 from sharechat.actors.janitor import Janitor
 from sharechat.actors.journal import Journal
 from sharechat.actors.member import Member
 from sharechat.actors.policy import Policy
 from sharechat.actors.room import Room
-from sharechat.errors import FullError, StoppingError
-from sharechat.messages import Entry, Identity, MemberId, RoomId, RoomInfo
-from sharechat.outcomes import INTERNAL_ERROR, RESTARTING, ROOM_DELETED
-from sharechat.ports import Connection, Queue, Repository
+from sharechat.domain import messages, names
+from sharechat.domain.errors import FullError, StoppingError
+from sharechat.domain.messages import Entry, Identity, MemberId, RoomId, RoomInfo
+from sharechat.domain.outcomes import INTERNAL_ERROR, RESTARTING, ROOM_DELETED
+from sharechat.domain.ports import Connection, Queue, Repository
 
 log = structlog.get_logger()
 

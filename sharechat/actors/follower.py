@@ -7,9 +7,9 @@ import trio
 
 from sharechat.actors.policy import Policy
 from sharechat.actors.room import Room
-from sharechat.errors import UnavailableError
-from sharechat.messages import Entry, RoomId
-from sharechat.ports import Queue, Repository
+from sharechat.domain.errors import UnavailableError
+from sharechat.domain.messages import Entry, RoomId
+from sharechat.domain.ports import Queue, Repository
 
 log = structlog.get_logger()
 
@@ -41,14 +41,14 @@ class Follower:
         self._looked_at = float("-inf")
 
     def heard(self, room_id: RoomId, entries: Sequence[Entry]) -> None:
-        """See `sharechat.ports.Listener`."""
+        """See `sharechat.domain.ports.Listener`."""
         if not entries:
             self.missed({room_id})
         elif room := self._rooms.get(room_id):
             room.offer(entries)
 
     def missed(self, room_ids: Collection[RoomId]) -> None:
-        """See `sharechat.ports.Listener`."""
+        """See `sharechat.domain.ports.Listener`."""
         self._suspects.update(room_ids)
         self._wake.set()
 

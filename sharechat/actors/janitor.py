@@ -5,13 +5,13 @@ from collections.abc import Callable, Collection, Mapping
 import structlog
 import trio
 
-from sharechat import messages
 from sharechat.actors.journal import Journal
-from sharechat.actors.lease import LeaseWatcher
+from sharechat.actors.lease_watcher import LeaseWatcher
 from sharechat.actors.policy import Policy
-from sharechat.errors import LeaseLostError, UnavailableError
-from sharechat.messages import MemberId, ProcessId, RoomId
-from sharechat.ports import Present, Queue, Repository
+from sharechat.domain import messages
+from sharechat.domain.errors import LeaseLostError, UnavailableError
+from sharechat.domain.messages import MemberId, ProcessId, RoomId
+from sharechat.domain.ports import Present, Queue, Repository
 
 log = structlog.get_logger()
 

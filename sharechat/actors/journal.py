@@ -8,9 +8,9 @@ import structlog
 import trio
 
 from sharechat.actors.policy import Policy
-from sharechat.errors import NotStoredError, RejectedError, SharechatError, UnavailableError
-from sharechat.messages import Draft, Entry, ProcessId, RoomId
-from sharechat.ports import Refusal, Repository
+from sharechat.domain.errors import NotStoredError, RejectedError, SharechatError, UnavailableError
+from sharechat.domain.messages import Draft, Entry, ProcessId, RoomId
+from sharechat.domain.ports import Refusal, Repository
 
 log = structlog.get_logger()
 

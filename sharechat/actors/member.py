@@ -5,20 +5,20 @@ import math
 import structlog
 import trio
 
-from sharechat import messages
 from sharechat.actors.journal import Journal
 from sharechat.actors.policy import Policy
-from sharechat.actors.rate import TokenBucket
 from sharechat.actors.room import Room
-from sharechat.errors import (
+from sharechat.actors.token_bucket import TokenBucket
+from sharechat.domain import messages
+from sharechat.domain.errors import (
     ConnectionClosedError,
     LeaseLostError,
     NotStoredError,
     RoomNotFoundError,
     SharechatError,
 )
-from sharechat.messages import Batch, Identity
-from sharechat.outcomes import (
+from sharechat.domain.messages import Batch, Identity
+from sharechat.domain.outcomes import (
     INTERNAL_ERROR,
     RESTARTING,
     ROOM_DELETED,
@@ -26,7 +26,7 @@ from sharechat.outcomes import (
     TRY_LATER,
     Close,
 )
-from sharechat.ports import Connection, Repository
+from sharechat.domain.ports import Connection, Repository
 
 log = structlog.get_logger()
 

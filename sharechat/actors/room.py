@@ -9,10 +9,10 @@ import trio
 
 from sharechat.actors.policy import Policy
 from sharechat.actors.sequencer import Sequencer
-from sharechat.errors import ConnectionClosedError, RoomNotFoundError, UnavailableError
-from sharechat.messages import Batch, Entry, MemberId, MessageType, RoomInfo
-from sharechat.outcomes import INTERNAL_ERROR, ROOM_DELETED, Close
-from sharechat.ports import Repository
+from sharechat.domain.errors import ConnectionClosedError, RoomNotFoundError, UnavailableError
+from sharechat.domain.messages import Batch, Entry, MemberId, MessageType, RoomInfo
+from sharechat.domain.outcomes import INTERNAL_ERROR, ROOM_DELETED, Close
+from sharechat.domain.ports import Repository
 
 if TYPE_CHECKING:
     from sharechat.actors.member import Member

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from sharechat.messages import Entry
+from sharechat.domain.messages import Entry
 
 
 class Sequencer:

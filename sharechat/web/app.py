@@ -9,12 +9,12 @@ from quart_cors import cors
 from quart_trio import QuartTrio
 
 from sharechat.actors.controller import Controller
-from sharechat.ports import Queue, Repository
+from sharechat.domain.ports import Queue, Repository
+from sharechat.net.admission import Admission
+from sharechat.net.heartbeat import Heartbeat
 from sharechat.web import problems
-from sharechat.web.admission import Admission
-from sharechat.web.heartbeat import Heartbeat
 from sharechat.web.rest import ROOM_KEY_HEADER, rest
-from sharechat.web.serve import Serve, WebsocketSession
+from sharechat.web.websocket import Serve, WebsocketSession
 
 _MAX_BODY_BYTES = 16 * 1024
 """No endpoint reads a body."""

@@ -5,9 +5,9 @@ from collections.abc import Sequence
 import trio
 from quart.wrappers import Websocket
 
-from sharechat.errors import ConnectionClosedError
-from sharechat.messages import Batch
-from sharechat.outcomes import NOT_UTF8, TOO_LARGE, Close
+from sharechat.domain.errors import ConnectionClosedError
+from sharechat.domain.messages import Batch
+from sharechat.domain.outcomes import NOT_UTF8, TOO_LARGE, Close
 
 _CLOSE_TIMEOUT = 3
 """Seconds until a closing handshake that does not get through is given up."""
@@ -16,7 +16,7 @@ _NORMAL = Close(1000, "", True)
 
 
 class AsgiConnection:
-    """One `websocket.receive` or `websocket.send` a message; see `sharechat.ports.Connection`.
+    """One `websocket.receive` or `websocket.send` a message; see `domain.ports.Connection`.
 
     ASGI cannot tell whether a send would wait, so `send_nowait` always says that it would.
     """

@@ -4,9 +4,9 @@ import structlog
 from quart import Quart, Response
 from werkzeug.exceptions import HTTPException
 
-from sharechat.errors import SharechatError
-from sharechat.messages import to_json
-from sharechat.outcomes import PROBLEM_OF, Problem
+from sharechat.domain.errors import SharechatError
+from sharechat.domain.messages import to_json
+from sharechat.domain.outcomes import PROBLEM_OF, Problem
 
 log = structlog.get_logger()
 

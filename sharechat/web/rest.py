@@ -7,13 +7,13 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 import structlog
 from quart import Blueprint, Response, request
 
-from sharechat import messages, names
 from sharechat.actors.controller import Controller
-from sharechat.errors import UnavailableError
-from sharechat.messages import RoomId, RoomInfo, parse_room_id, to_json
-from sharechat.outcomes import KEY_MISSING, NOT_A_WEBSOCKET
-from sharechat.ports import Queue, Repository
-from sharechat.web import pages
+from sharechat.domain import messages, names
+from sharechat.domain.errors import UnavailableError
+from sharechat.domain.messages import RoomId, RoomInfo, parse_room_id, to_json
+from sharechat.domain.outcomes import KEY_MISSING, NOT_A_WEBSOCKET
+from sharechat.domain.ports import Queue, Repository
+from sharechat.web import pagination as pages
 from sharechat.web.problems import RETRY_AFTER, ProblemError
 
 log = structlog.get_logger()

@@ -4,8 +4,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.server import SharechatProcess, make_room
-from tests.web.peer import close_all
+from tests.harness.peer import close_all
+from tests.harness.server import SharechatProcess, make_room
 
 
 @pytest.fixture(autouse=True)

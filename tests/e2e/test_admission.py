@@ -6,8 +6,8 @@ from contextlib import ExitStack
 
 import pytest
 
-from tests.server import DEADLINE, SharechatProcess, fetch, make_room, wait_until
-from tests.web.peer import upgrade
+from tests.harness.peer import upgrade
+from tests.harness.server import DEADLINE, SharechatProcess, fetch, make_room, wait_until
 
 ELSEWHERE = "127.0.0.2"
 """Another address that reaches the server."""

@@ -5,8 +5,8 @@ from collections.abc import Iterator
 import pytest
 import trio
 
-from tests.server import DEADLINE, SharechatProcess, fetch, make_room
-from tests.web.peer import Peer, text, upgrade
+from tests.harness.peer import Peer, text, upgrade
+from tests.harness.server import DEADLINE, SharechatProcess, fetch, make_room
 
 ROOM = "ROOM"
 """What stands for the id of a room that exists."""

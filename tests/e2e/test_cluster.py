@@ -10,8 +10,8 @@ import pytest
 import trio
 from trio_websocket import ConnectionRejected
 
-from tests.e2e.cluster import Cluster, Listener, cluster
-from tests.server import (
+from tests.harness.cluster import Cluster, Listener, cluster
+from tests.harness.server import (
     BIN,
     DEADLINE,
     Json,

@@ -10,7 +10,8 @@ import trio
 from wsproto.connection import Connection, ConnectionType
 from wsproto.events import TextMessage
 
-from tests.server import (
+from tests.harness.peer import Peer, text
+from tests.harness.server import (
     DEADLINE,
     Json,
     SharechatProcess,
@@ -20,7 +21,6 @@ from tests.server import (
     make_room,
     texts,
 )
-from tests.web.peer import Peer, text
 
 CROWD, TALKERS, DROPPERS, WORDS = 1000, 20, 20, 5
 UNLIMITED = ("--max-members", "5000", "--max-per-address", "5000")

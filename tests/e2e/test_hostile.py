@@ -18,8 +18,9 @@ from wsproto.connection import Connection, ConnectionType
 from wsproto.events import CloseConnection, Pong, TextMessage
 from wsproto.frame_protocol import Opcode
 
-from tests.e2e.cluster import cluster
-from tests.server import (
+from tests.harness.cluster import cluster
+from tests.harness.peer import Peer, compressed, frame, text, upgrade
+from tests.harness.server import (
     DEADLINE,
     Json,
     SharechatProcess,
@@ -28,7 +29,6 @@ from tests.server import (
     history,
     make_room,
 )
-from tests.web.peer import Peer, compressed, frame, text, upgrade
 
 MIB = 1 << 20
 PADDING = "x" * 4000

@@ -13,7 +13,8 @@ import pytest
 import trio
 
 from sharechat.config import options
-from tests.server import (
+from tests.harness.peer import Peer, text
+from tests.harness.server import (
     BIN,
     DEADLINE,
     Served,
@@ -27,7 +28,6 @@ from tests.server import (
     texts,
     wait_until,
 )
-from tests.web.peer import Peer, text
 
 
 def run(*arguments: str, env: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[str]:

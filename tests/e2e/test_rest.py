@@ -8,7 +8,7 @@ from uuid import UUID, uuid4
 import pytest
 import trio
 
-from tests.server import HANDSHAKE, Answer, Json, SharechatProcess, fetch, history, join
+from tests.harness.server import HANDSHAKE, Answer, Json, SharechatProcess, fetch, history, join
 
 _NAME = re.compile("[A-Z][a-z]+ [A-Z][a-z]+")
 _SENT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z")

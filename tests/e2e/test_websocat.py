@@ -4,7 +4,7 @@ import json
 import subprocess
 from contextlib import ExitStack
 
-from tests.server import (
+from tests.harness.server import (
     BIN,
     DEADLINE,
     Json,

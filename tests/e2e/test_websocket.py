@@ -8,7 +8,8 @@ import pytest
 import trio
 from trio_websocket import ConnectionClosed
 
-from tests.server import (
+from tests.harness.peer import Peer, compressed, text
+from tests.harness.server import (
     DEADLINE,
     HANDSHAKE,
     SharechatProcess,
@@ -19,7 +20,6 @@ from tests.server import (
     make_room,
     texts,
 )
-from tests.web.peer import Peer, compressed, text
 
 OFFER = "Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits"
 

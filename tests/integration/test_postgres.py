@@ -12,10 +12,10 @@ from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from sharechat.adapters.postgres import PostgresRepository, SchemaError, migrate, statements
-from sharechat.adapters.postgres.connection import TrioConnection
 from sharechat.adapters.postgres.drafts import to_columns
-from sharechat.errors import RejectedError, RoomNotFoundError, UnavailableError
-from sharechat.messages import (
+from sharechat.adapters.postgres.trio_connection import TrioConnection
+from sharechat.domain.errors import RejectedError, RoomNotFoundError, UnavailableError
+from sharechat.domain.messages import (
     Draft,
     Entry,
     Identity,
@@ -29,7 +29,7 @@ from sharechat.messages import (
     new_process_id,
     new_room_id,
 )
-from tests.postgres_server import PostgresServer, truncate
+from tests.harness.postgres import PostgresServer, truncate
 
 KEY = b"hash of the key"
 Connection = TrioConnection[Any]

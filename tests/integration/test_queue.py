@@ -9,8 +9,8 @@ import trio
 
 from sharechat.adapters.memory import MemoryBus
 from sharechat.adapters.redis import RedisQueue
-from sharechat.errors import UnavailableError
-from sharechat.messages import (
+from sharechat.domain.errors import UnavailableError
+from sharechat.domain.messages import (
     Entry,
     Message,
     MessageType,
@@ -19,8 +19,8 @@ from sharechat.messages import (
     new_message_id,
     new_room_id,
 )
-from sharechat.ports import Queue
-from tests.redis_server import RedisServer
+from sharechat.domain.ports import Queue
+from tests.harness.redis import RedisServer
 
 MakeQueue = Callable[[], Queue]
 """Gives the Queue of one more process; all are on the same bus."""

@@ -17,12 +17,12 @@ from structlog.testing import capture_logs
 from sharechat.adapters.redis import RedisQueue
 from sharechat.adapters.redis.outbox import Outbox
 from sharechat.adapters.redis.protocol import LostError, pack
-from sharechat.adapters.redis.server import parse_server
 from sharechat.adapters.redis.subscriptions import Subscriptions
-from sharechat.errors import UnavailableError
-from sharechat.messages import Entry, RoomId, new_room_id
+from sharechat.adapters.redis.url import parse_server
+from sharechat.domain.errors import UnavailableError
+from sharechat.domain.messages import Entry, RoomId, new_room_id
+from tests.harness.redis import Proxy, RedisServer
 from tests.integration.test_queue import Recorder, make_entry, works
-from tests.redis_server import Proxy, RedisServer
 
 NOBODY = "redis://127.0.0.1:1"
 """Port 1 is never listened on where tests run."""

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from sharechat.adapters.memory import MemoryRepository
 from sharechat.adapters.postgres import PostgresRepository, migrate
-from sharechat.errors import (
+from sharechat.domain.errors import (
     LeaseLostError,
     MessageNotFoundError,
     NotAMemberError,
@@ -18,7 +18,7 @@ from sharechat.errors import (
     RoomNotFoundError,
     WrongKeyError,
 )
-from sharechat.messages import (
+from sharechat.domain.messages import (
     Draft,
     Entry,
     Identity,
@@ -36,8 +36,8 @@ from sharechat.messages import (
     new_process_id,
     new_room_id,
 )
-from sharechat.ports import Present, Refusal, Repository
-from tests.postgres_server import fresh_database, truncate
+from sharechat.domain.ports import Present, Refusal, Repository
+from tests.harness.postgres import fresh_database, truncate
 
 KEY = b"hash of the key"
 

@@ -11,12 +11,12 @@ import trio
 from sharechat.actors.follower import Follower
 from sharechat.actors.janitor import Janitor
 from sharechat.actors.journal import Journal, _Pending
-from sharechat.actors.lease import LeaseWatcher
+from sharechat.actors.lease_watcher import LeaseWatcher
 from sharechat.actors.room import Mail, Room
 from sharechat.actors.sequencer import Sequencer
-from sharechat.errors import RoomNotFoundError, UnavailableError
-from sharechat.messages import Entry, MessageType, stamp
-from sharechat.ports import Refusal
+from sharechat.domain.errors import RoomNotFoundError, UnavailableError
+from sharechat.domain.messages import Entry, MessageType, stamp
+from sharechat.domain.ports import Refusal
 from tests.simulation.world import utc_now
 
 Break = Callable[[], AbstractContextManager[object]]

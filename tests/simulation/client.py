@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from sharechat.errors import ConnectionClosedError
-from sharechat.messages import Batch, MemberId, Message, MessageId, MessageType, RoomId
-from sharechat.outcomes import Close
+from sharechat.domain.errors import ConnectionClosedError
+from sharechat.domain.messages import Batch, MemberId, Message, MessageId, MessageType, RoomId
+from sharechat.domain.outcomes import Close
 from tests.simulation.world import World
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ class Reading(enum.Enum):
 
 
 class SimConnection:
-    """The server's end is `sharechat.ports.Connection`; the others are what the client does."""
+    """The server's end is the port `Connection`; the others are what the client does."""
 
     def __init__(
         self,

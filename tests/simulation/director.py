@@ -2,7 +2,7 @@
 
 import trio
 
-from sharechat.messages import RoomId, RoomInfo
+from sharechat.domain.messages import RoomId, RoomInfo
 from tests.simulation.client import Reading, SimConnection
 from tests.simulation.faults import Fault
 from tests.simulation.history import DURATIONS, Do, History, Op

@@ -4,8 +4,8 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
-from sharechat.messages import Message, MessageType, RoomId
-from sharechat.outcomes import RESTARTING, ROOM_DELETED, TOO_SLOW, TRY_LATER
+from sharechat.domain.messages import Message, MessageType, RoomId
+from sharechat.domain.outcomes import RESTARTING, ROOM_DELETED, TOO_SLOW, TRY_LATER
 from tests.simulation.client import SimConnection
 from tests.simulation.faults import REPOSITORY, STALLS
 from tests.simulation.timeliness import check_timeliness

@@ -4,8 +4,8 @@ import trio
 
 from sharechat.actors.controller import Controller
 from sharechat.actors.policy import Policy
-from sharechat.errors import RoomNotFoundError, SharechatError, UnavailableError
-from sharechat.messages import RoomId
+from sharechat.domain.errors import RoomNotFoundError, SharechatError, UnavailableError
+from sharechat.domain.messages import RoomId
 from tests.simulation.client import SimConnection
 from tests.simulation.faults import Fault
 from tests.simulation.queue import SimQueue

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from sharechat.errors import UnavailableError
-from sharechat.messages import Entry, RoomId
-from sharechat.ports import Listener
+from sharechat.domain.errors import UnavailableError
+from sharechat.domain.messages import Entry, RoomId
+from sharechat.domain.ports import Listener
 from tests.simulation.faults import Fault
 from tests.simulation.world import World
 

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 import trio
 
-from sharechat.errors import SharechatError, UnavailableError
-from sharechat.messages import (
+from sharechat.domain.errors import SharechatError, UnavailableError
+from sharechat.domain.messages import (
     Draft,
     Entry,
     Identity,
@@ -17,7 +17,7 @@ from sharechat.messages import (
     RoomId,
     RoomInfo,
 )
-from sharechat.ports import Present, Refusal
+from sharechat.domain.ports import Present, Refusal
 from tests.simulation.faults import Fault
 from tests.simulation.world import World
 

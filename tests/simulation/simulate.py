@@ -14,10 +14,10 @@ import structlog
 import trio
 from trio._core import _run as trio_run
 
-from sharechat import messages, names
 from sharechat.actors import room
-from sharechat.adapters import memory
-from sharechat.messages import Draft, Identity, MemberId, MessageId, ProcessId, RoomId
+from sharechat.adapters.memory import repository as memory
+from sharechat.domain import messages, names
+from sharechat.domain.messages import Draft, Identity, MemberId, MessageId, ProcessId, RoomId
 from tests.simulation.director import Director
 from tests.simulation.history import History
 from tests.simulation.invariants import check

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from sharechat.messages import MessageType
+from sharechat.domain.messages import MessageType
 from tests.simulation.client import SimConnection
 from tests.simulation.faults import STALLS, Fault
 from tests.simulation.process import SimProcess

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import trio
 
 from sharechat.adapters.memory import MemoryRepository
-from sharechat.messages import (
+from sharechat.domain.messages import (
     Draft,
     Entry,
     MemberId,
@@ -15,7 +15,7 @@ from sharechat.messages import (
     RoomId,
     RoomInfo,
 )
-from sharechat.ports import Refusal
+from sharechat.domain.ports import Refusal
 from tests.simulation.faults import Fault
 from tests.simulation.world import World
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from sharechat.messages import MemberId, MessageId, ProcessId, RoomId
+from sharechat.domain.messages import MemberId, MessageId, ProcessId, RoomId
 from tests.simulation.faults import Faults
 
 if TYPE_CHECKING:

@@ -18,7 +18,7 @@ from sharechat.bench.results import Result, medians, ratio
 from sharechat.bench.target import NotOursError, Target
 from sharechat.bench.wire import masked, payloads, walk
 from sharechat.bench.workloads import Conditions, OneToMany, Rooms
-from sharechat.web.frames import CLOSE, PING, TEXT, frame
+from sharechat.net.frames import CLOSE, PING, TEXT, frame
 
 LONG = b"x" * 70_000
 MEDIUM = b"y" * 300

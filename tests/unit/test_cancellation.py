@@ -7,8 +7,8 @@ import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from sharechat.actors.policy import Policy
-from sharechat.messages import Message, RoomId
-from tests.support import KEY, FakeConnection, House, Visit, assert_pairs, open_house
+from sharechat.domain.messages import Message, RoomId
+from tests.harness.support import KEY, FakeConnection, House, Visit, assert_pairs, open_house
 
 POLICY = Policy(message_rate=0, read_limit=2)
 

@@ -5,10 +5,18 @@ import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from sharechat.actors.policy import Policy
-from sharechat.errors import UnavailableError
-from sharechat.messages import RoomId
-from sharechat.outcomes import INTERNAL_ERROR, ROOM_DELETED, TRY_LATER, Close
-from tests.support import KEY, Elsewhere, FakeConnection, House, assert_pairs, open_house, until
+from sharechat.domain.errors import UnavailableError
+from sharechat.domain.messages import RoomId
+from sharechat.domain.outcomes import INTERNAL_ERROR, ROOM_DELETED, TRY_LATER, Close
+from tests.harness.support import (
+    KEY,
+    Elsewhere,
+    FakeConnection,
+    House,
+    assert_pairs,
+    open_house,
+    until,
+)
 
 PAGES_OF_3 = Policy(message_rate=0, read_limit=3, follow_interval=10_000)
 

@@ -4,19 +4,19 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from sharechat import messages
 from sharechat.actors.policy import Policy
 from sharechat.adapters.memory import MemoryBus
-from sharechat.errors import (
+from sharechat.domain import messages
+from sharechat.domain.errors import (
     FullError,
     RoomNotFoundError,
     StoppingError,
     UnavailableError,
     WrongKeyError,
 )
-from sharechat.messages import RoomInfo
-from sharechat.outcomes import INTERNAL_ERROR, RESTARTING
-from tests.support import (
+from sharechat.domain.messages import RoomInfo
+from sharechat.domain.outcomes import INTERNAL_ERROR, RESTARTING
+from tests.harness.support import (
     KEY,
     UNLIMITED,
     FakeConnection,

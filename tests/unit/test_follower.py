@@ -5,9 +5,9 @@ import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from sharechat.actors.policy import Policy
-from sharechat.messages import RoomId
-from sharechat.outcomes import ROOM_DELETED
-from tests.support import KEY, UNLIMITED, Elsewhere, FakeConnection, House, open_house
+from sharechat.domain.messages import RoomId
+from sharechat.domain.outcomes import ROOM_DELETED
+from tests.harness.support import KEY, UNLIMITED, Elsewhere, FakeConnection, House, open_house
 
 LINGERING = Policy(message_rate=0, room_linger=10_000)
 

@@ -5,10 +5,10 @@ import trio
 from trio.testing import MockClock
 
 from sharechat.actors.policy import Policy
-from sharechat.errors import LeaseLostError, RoomNotFoundError, UnavailableError
-from sharechat.messages import MessageType, ProcessId
-from sharechat.outcomes import RESTARTING
-from tests.support import UNLIMITED, Elsewhere, assert_pairs, open_house, until
+from sharechat.domain.errors import LeaseLostError, RoomNotFoundError, UnavailableError
+from sharechat.domain.messages import MessageType, ProcessId
+from sharechat.domain.outcomes import RESTARTING
+from tests.harness.support import UNLIMITED, Elsewhere, assert_pairs, open_house, until
 
 TTL = UNLIMITED.lease_ttl
 

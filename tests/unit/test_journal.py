@@ -7,12 +7,17 @@ import trio
 import trio.lowlevel
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from sharechat import messages
 from sharechat.actors.journal import BROKEN, Journal
 from sharechat.actors.policy import Policy
-from sharechat.errors import NotAMemberError, NotStoredError, RejectedError, RoomNotFoundError
-from sharechat.messages import Draft, Entry, Identity, RoomId
-from tests.support import Repository
+from sharechat.domain import messages
+from sharechat.domain.errors import (
+    NotAMemberError,
+    NotStoredError,
+    RejectedError,
+    RoomNotFoundError,
+)
+from sharechat.domain.messages import Draft, Entry, Identity, RoomId
+from tests.harness.support import Repository
 
 
 class Desk:

@@ -4,11 +4,11 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from sharechat import messages
 from sharechat.actors.journal import AWAY
 from sharechat.actors.policy import Policy
-from sharechat.errors import NotStoredError, UnavailableError
-from sharechat.messages import Entry
+from sharechat.domain import messages
+from sharechat.domain.errors import NotStoredError, UnavailableError
+from sharechat.domain.messages import Entry
 from tests.unit.test_journal import Desk
 
 

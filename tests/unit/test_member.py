@@ -4,12 +4,12 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from sharechat import messages
 from sharechat.actors.policy import Policy
-from sharechat.errors import NotAMemberError
-from sharechat.messages import MessageType
-from sharechat.outcomes import INTERNAL_ERROR, RESTARTING, ROOM_DELETED, TOO_SLOW, TRY_LATER
-from tests.support import KEY, UNLIMITED, FakeConnection, assert_pairs, open_house, until
+from sharechat.domain import messages
+from sharechat.domain.errors import NotAMemberError
+from sharechat.domain.messages import MessageType
+from sharechat.domain.outcomes import INTERNAL_ERROR, RESTARTING, ROOM_DELETED, TOO_SLOW, TRY_LATER
+from tests.harness.support import KEY, UNLIMITED, FakeConnection, assert_pairs, open_house, until
 
 
 async def test_a_member_joins_talks_and_leaves_once(autojump_clock: MockClock) -> None:

@@ -6,9 +6,9 @@ from datetime import UTC, datetime
 
 import pytest
 
-from sharechat import messages
-from sharechat.errors import MessageNotFoundError, RoomNotFoundError
-from sharechat.messages import Batch, Draft, Entry, Identity, Message, MessageType, to_json
+from sharechat.domain import messages
+from sharechat.domain.errors import MessageNotFoundError, RoomNotFoundError
+from sharechat.domain.messages import Batch, Draft, Entry, Identity, Message, MessageType, to_json
 
 ROOM = messages.new_room_id()
 AUTHOR = Identity(messages.new_member_id(), "Teal Heron")

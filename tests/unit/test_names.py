@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import pytest
 
-from sharechat import names
+from sharechat.domain import names
 
 KINDS = [names.room_name, names.member_name]
 

@@ -4,9 +4,9 @@ import re
 
 import pytest
 
-from sharechat import errors, outcomes
-from sharechat.errors import SharechatError
-from sharechat.outcomes import CLOSES, PROBLEM_OF, PROBLEMS, Close, Problem
+from sharechat.domain import errors, outcomes
+from sharechat.domain.errors import SharechatError
+from sharechat.domain.outcomes import CLOSES, PROBLEM_OF, PROBLEMS, Close, Problem
 
 OWN_TEXT = [
     errors.RoomNotFoundError,

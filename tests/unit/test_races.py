@@ -8,9 +8,9 @@ import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from sharechat.actors.policy import Policy
-from sharechat.messages import RoomId
-from sharechat.outcomes import RESTARTING, ROOM_DELETED
-from tests.support import (
+from sharechat.domain.messages import RoomId
+from sharechat.domain.outcomes import RESTARTING, ROOM_DELETED
+from tests.harness.support import (
     KEY,
     UNLIMITED,
     FakeConnection,

@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 from sharechat.config import options
-from sharechat.outcomes import CLOSES, PROBLEMS
+from sharechat.domain.outcomes import CLOSES, PROBLEMS
 
 README = (Path(__file__).parents[2] / "README.md").read_text()
 

@@ -5,8 +5,8 @@ import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from sharechat.actors.policy import Policy
-from sharechat.messages import MessageType
-from tests.support import Elsewhere, FakeConnection, House, open_house, until
+from sharechat.domain.messages import MessageType
+from tests.harness.support import Elsewhere, FakeConnection, House, open_house, until
 
 ALONE = Policy(message_rate=0, follow_interval=10_000)
 """Nothing but what a room hears and reads itself."""

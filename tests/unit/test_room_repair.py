@@ -4,9 +4,9 @@ import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from sharechat.actors.policy import Policy
-from sharechat.messages import MessageType
-from sharechat.outcomes import INTERNAL_ERROR, ROOM_DELETED
-from tests.support import KEY, FakeConnection, open_house
+from sharechat.domain.messages import MessageType
+from sharechat.domain.outcomes import INTERNAL_ERROR, ROOM_DELETED
+from tests.harness.support import KEY, FakeConnection, open_house
 from tests.unit.test_room import ALONE, talking_elsewhere
 
 

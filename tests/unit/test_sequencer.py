@@ -6,7 +6,7 @@ from random import Random
 import pytest
 
 from sharechat.actors.sequencer import Sequencer
-from sharechat.messages import (
+from sharechat.domain.messages import (
     Entry,
     Identity,
     MemberId,

@@ -5,9 +5,9 @@ import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from sharechat.actors.policy import Policy
-from sharechat.errors import StoppingError, UnavailableError
-from sharechat.outcomes import RESTARTING
-from tests.support import UNLIMITED, FakeConnection, assert_pairs, open_house
+from sharechat.domain.errors import StoppingError, UnavailableError
+from sharechat.domain.outcomes import RESTARTING
+from tests.harness.support import UNLIMITED, FakeConnection, assert_pairs, open_house
 from tests.unit.conftest import Logs
 
 PATIENCE = UNLIMITED.stop_timeout

@@ -2,7 +2,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.web.peer import close_all
+from tests.harness.peer import close_all
 
 
 @pytest.fixture(autouse=True)

@@ -6,12 +6,12 @@ import pytest
 import trio
 from wsproto.frame_protocol import Opcode
 
-from sharechat.errors import ConnectionClosedError
-from sharechat.outcomes import RESTARTING, TOO_SLOW
-from sharechat.web import connection as module
-from tests.server import DEADLINE
-from tests.web.pair import batch, websockets
-from tests.web.peer import Peer, frame, text
+from sharechat.domain.errors import ConnectionClosedError
+from sharechat.domain.outcomes import RESTARTING, TOO_SLOW
+from sharechat.net import direct_connection as module
+from tests.harness.pair import batch, websockets
+from tests.harness.peer import Peer, frame, text
+from tests.harness.server import DEADLINE
 
 
 async def test_we_close_and_the_peer_answers() -> None:

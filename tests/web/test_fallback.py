@@ -17,10 +17,10 @@ from wsproto.frame_protocol import FrameProtocol, Opcode
 
 from sharechat.bootstrap import create_app
 from sharechat.config import Settings
-from sharechat.messages import RoomInfo, new_room_id
-from sharechat.ports import Repository
-from tests.server import DEADLINE, SharechatProcess, history, make_room, texts
-from tests.web.peer import text
+from sharechat.domain.messages import RoomInfo, new_room_id
+from sharechat.domain.ports import Repository
+from tests.harness.peer import text
+from tests.harness.server import DEADLINE, SharechatProcess, history, make_room, texts
 
 
 async def test_over_tls(nursery: trio.Nursery, tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ from hypothesis import strategies as st
 from wsproto.connection import Connection, ConnectionType
 from wsproto.events import CloseConnection, Ping, TextMessage
 
-from sharechat.web.frames import PING, close_frame, frame, text_frames
+from sharechat.net.frames import PING, close_frame, frame, text_frames
 
 
 def heard(data: bytes) -> list[object]:

@@ -9,7 +9,7 @@ import trio
 from sharechat.adapters.memory import MemoryBus, MemoryRepository
 from sharechat.bootstrap import Parts, create_app
 from sharechat.config import Settings
-from sharechat.messages import (
+from sharechat.domain.messages import (
     Identity,
     RoomId,
     RoomInfo,
@@ -19,8 +19,8 @@ from sharechat.messages import (
     new_process_id,
     new_room_id,
 )
-from sharechat.web import server
-from tests.server import DEADLINE
+from sharechat.net import acceptor as server
+from tests.harness.server import DEADLINE
 
 MESSAGES = 200_000
 ALLOWED = 50_000_000

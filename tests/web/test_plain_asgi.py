@@ -12,7 +12,8 @@ from wsproto.frame_protocol import Opcode
 
 from sharechat.bootstrap import create_app
 from sharechat.config import Settings
-from tests.server import (
+from tests.harness.peer import Peer, frame, text
+from tests.harness.server import (
     DEADLINE,
     HANDSHAKE,
     Answer,
@@ -23,7 +24,6 @@ from tests.server import (
     make_room,
     texts,
 )
-from tests.web.peer import Peer, frame, text
 
 
 @asynccontextmanager

@@ -10,12 +10,12 @@ import trio
 import trio.lowlevel
 from wsproto.frame_protocol import Opcode
 
-from sharechat.errors import ConnectionClosedError
-from sharechat.outcomes import BAD_FRAME, NOT_UTF8, TOO_LARGE, Close
-from sharechat.web.connection import DirectConnection
-from tests.server import DEADLINE
-from tests.web.pair import LIMIT, OFFER, websockets
-from tests.web.peer import COMPRESSED, FIN, Peer, compressed, frame, text
+from sharechat.domain.errors import ConnectionClosedError
+from sharechat.domain.outcomes import BAD_FRAME, NOT_UTF8, TOO_LARGE, Close
+from sharechat.net.direct_connection import DirectConnection
+from tests.harness.pair import LIMIT, OFFER, websockets
+from tests.harness.peer import COMPRESSED, FIN, Peer, compressed, frame, text
+from tests.harness.server import DEADLINE
 
 
 async def receive(connection: DirectConnection) -> str:

@@ -9,14 +9,14 @@ from trio.testing import wait_all_tasks_blocked
 from wsproto.events import Ping, TextMessage
 from wsproto.frame_protocol import Opcode
 
-from sharechat.errors import ConnectionClosedError
-from sharechat.messages import Batch
-from sharechat.web import connection as module
-from sharechat.web import transport
-from sharechat.web.connection import DirectConnection
-from tests.server import DEADLINE
-from tests.web.pair import OFFER, batch, websockets
-from tests.web.peer import Peer, frame, text
+from sharechat.domain.errors import ConnectionClosedError
+from sharechat.domain.messages import Batch
+from sharechat.net import direct_connection as module
+from sharechat.net import transport
+from sharechat.net.direct_connection import DirectConnection
+from tests.harness.pair import OFFER, batch, websockets
+from tests.harness.peer import Peer, frame, text
+from tests.harness.server import DEADLINE
 
 SMALL = 4096
 

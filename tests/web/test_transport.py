@@ -7,10 +7,10 @@ import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
-from sharechat.web import transport as module
-from sharechat.web.transport import Transport
-from tests.server import DEADLINE
-from tests.web.pair import transports
+from sharechat.net import transport as module
+from sharechat.net.transport import Transport
+from tests.harness.pair import transports
+from tests.harness.server import DEADLINE
 
 BIG = b"x" * 20_000_000
 """More than the kernel takes off our hands."""

@@ -4,14 +4,14 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any
 
-from sharechat.errors import (
+from sharechat.domain.errors import (
     LeaseLostError,
     NotAMemberError,
     RejectedError,
     RoomNotFoundError,
 )
-from sharechat.messages import Draft, Entry, Identity, Message, MessageType, RoomId, stamp
-from sharechat.ports import Refusal
+from sharechat.domain.messages import Draft, Entry, Identity, Message, MessageType, RoomId, stamp
+from sharechat.domain.ports import Refusal
 
 _REFUSALS: dict[bytes | None, type[RoomNotFoundError | LeaseLostError | NotAMemberError]] = {
     b"room": RoomNotFoundError,

@@ -3,7 +3,7 @@
 import psycopg
 from psycopg import errors
 
-from sharechat.errors import RejectedError, SharechatError, UnavailableError
+from sharechat.domain.errors import RejectedError, SharechatError, UnavailableError
 
 AWAY = "The database cannot be reached."
 SLOW = "The database did not answer in time."

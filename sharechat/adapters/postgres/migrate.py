@@ -12,8 +12,8 @@ import psycopg
 import trio
 
 from sharechat.adapters.postgres import failures
-from sharechat.adapters.postgres.connection import TrioConnection
-from sharechat.errors import SharechatError, UnavailableError
+from sharechat.adapters.postgres.trio_connection import TrioConnection
+from sharechat.domain.errors import SharechatError, UnavailableError
 
 _SECONDS = 60.0
 _LOCK = 0x5348_4152_4543_4841  # any number, as long as nobody else uses it

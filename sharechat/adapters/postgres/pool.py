@@ -12,9 +12,9 @@ from psycopg.pq import TransactionStatus
 from psycopg.types.string import TextLoader
 
 from sharechat.adapters.postgres import failures, statements
-from sharechat.adapters.postgres.connection import TrioConnection
+from sharechat.adapters.postgres.trio_connection import TrioConnection
 from sharechat.adapters.postgres.waiting import readable
-from sharechat.errors import UnavailableError
+from sharechat.domain.errors import UnavailableError
 
 CALL_SECONDS = 3.0
 """How long a call may take; CANCEL_SECONDS more if its query has to be interrupted."""

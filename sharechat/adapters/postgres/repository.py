@@ -1,4 +1,4 @@
-"""The Repository over PostgreSQL; `sharechat.ports` says what each method promises."""
+"""The Repository over PostgreSQL; `sharechat.domain.ports` says what each method promises."""
 
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
@@ -14,7 +14,7 @@ from sharechat.adapters.postgres.drafts import (
     unstorable,
 )
 from sharechat.adapters.postgres.pool import CALL_SECONDS, Pool
-from sharechat.errors import (
+from sharechat.domain.errors import (
     LeaseLostError,
     MessageNotFoundError,
     RejectedError,
@@ -22,7 +22,7 @@ from sharechat.errors import (
     UnavailableError,
     WrongKeyError,
 )
-from sharechat.messages import (
+from sharechat.domain.messages import (
     Draft,
     Entry,
     Identity,
@@ -31,7 +31,7 @@ from sharechat.messages import (
     RoomId,
     RoomInfo,
 )
-from sharechat.ports import Present, Refusal
+from sharechat.domain.ports import Present, Refusal
 
 _CHECK_SECONDS = 1.25
 _ROOMS_AT_ONCE = 200

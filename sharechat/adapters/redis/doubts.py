@@ -1,6 +1,6 @@
 """Which rooms may lack something that was published to them."""
 
-from sharechat.messages import RoomId
+from sharechat.domain.messages import RoomId
 
 
 class Doubts:

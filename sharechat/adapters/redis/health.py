@@ -2,7 +2,7 @@
 
 import structlog
 
-from sharechat.errors import UnavailableError
+from sharechat.domain.errors import UnavailableError
 
 log = structlog.get_logger()
 

@@ -8,15 +8,15 @@ from random import SystemRandom
 import structlog
 import trio
 
-from sharechat.adapters.redis.connection import Connection, connect
 from sharechat.adapters.redis.doubts import Doubts
 from sharechat.adapters.redis.health import Health
 from sharechat.adapters.redis.outbox import Outbox
 from sharechat.adapters.redis.protocol import LostError, pack, raise_refusals
-from sharechat.adapters.redis.server import parse_server
+from sharechat.adapters.redis.redis_connection import Connection, connect
 from sharechat.adapters.redis.subscriptions import Subscriptions
-from sharechat.messages import Entry, RoomId
-from sharechat.ports import Listener
+from sharechat.adapters.redis.url import parse_server
+from sharechat.domain.messages import Entry, RoomId
+from sharechat.domain.ports import Listener
 
 log = structlog.get_logger()
 

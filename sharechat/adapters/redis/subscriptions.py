@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from sharechat.adapters.redis.protocol import LostError, pack
-from sharechat.messages import Entry, RoomId
+from sharechat.domain.messages import Entry, RoomId
 
 _AT_ONCE = 1_000
 """Channels in one command: few enough that Redis serves others in between."""

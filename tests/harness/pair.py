@@ -8,12 +8,12 @@ from datetime import UTC, datetime
 import trio
 from wsproto.extensions import Extension, PerMessageDeflate
 
-from sharechat.messages import Batch, MessageType, chat, new_member_id, new_room_id, stamp
-from sharechat.messages import Identity as Who
-from sharechat.web.connection import DirectConnection
-from sharechat.web.decoder import Decoder
-from sharechat.web.transport import Transport
-from tests.web.peer import Peer
+from sharechat.domain.messages import Batch, MessageType, chat, new_member_id, new_room_id, stamp
+from sharechat.domain.messages import Identity as Who
+from sharechat.net.decoder import Decoder
+from sharechat.net.direct_connection import DirectConnection
+from sharechat.net.transport import Transport
+from tests.harness.peer import Peer
 
 OFFER = "permessage-deflate; client_max_window_bits=15; server_max_window_bits=15"
 LIMIT = 16 * 1024

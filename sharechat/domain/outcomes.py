@@ -5,7 +5,7 @@ The README shows this table to clients. Of each it says whether coming back make
 
 from typing import NamedTuple
 
-from sharechat import errors
+from sharechat.domain import errors
 
 
 class Close(NamedTuple):

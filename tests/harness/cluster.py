@@ -7,9 +7,9 @@ from contextlib import ExitStack, contextmanager, suppress
 import trio
 from trio_websocket import ConnectionClosed
 
-from tests.postgres_server import PostgresServer
-from tests.redis_server import RedisServer
-from tests.server import Json, SharechatProcess, Talker
+from tests.harness.postgres import PostgresServer
+from tests.harness.redis import RedisServer
+from tests.harness.server import Json, SharechatProcess, Talker
 
 
 class Cluster:

@@ -1,7 +1,7 @@
 """Who counts as dead, and whom neither an outage nor a freeze may kill."""
 
-from sharechat.actors.lease import LeaseWatcher
-from sharechat.messages import ProcessId
+from sharechat.actors.lease_watcher import LeaseWatcher
+from sharechat.domain.messages import ProcessId
 
 A, B = ProcessId("a"), ProcessId("b")
 

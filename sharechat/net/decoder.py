@@ -11,8 +11,8 @@ from wsproto.extensions import PerMessageDeflate
 from wsproto.handshake import server_extensions_handshake
 from wsproto.utilities import split_comma_header
 
-from sharechat.outcomes import BAD_FRAME, NOT_UTF8, TOO_LARGE, Close
-from sharechat.web.frames import CLOSE, PING, PONG, TEXT
+from sharechat.domain.outcomes import BAD_FRAME, NOT_UTF8, TOO_LARGE, Close
+from sharechat.net.frames import CLOSE, PING, PONG, TEXT
 
 _CONTINUATION = 0x0
 _BINARY = 0x2

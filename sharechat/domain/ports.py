@@ -2,7 +2,7 @@
 
 Every adapter of a port passes the port's contract suite in `tests/integration`. No
 adapter lets an error of its vendor through: they raise what is named here (see
-`sharechat.errors`) and `trio.Cancelled`.
+`sharechat.domain.errors`) and `trio.Cancelled`.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -10,8 +10,13 @@ from typing import NamedTuple, Protocol
 
 import trio
 
-from sharechat.errors import LeaseLostError, NotAMemberError, RejectedError, RoomNotFoundError
-from sharechat.messages import (
+from sharechat.domain.errors import (
+    LeaseLostError,
+    NotAMemberError,
+    RejectedError,
+    RoomNotFoundError,
+)
+from sharechat.domain.messages import (
     Batch,
     Draft,
     Entry,
@@ -21,7 +26,7 @@ from sharechat.messages import (
     RoomId,
     RoomInfo,
 )
-from sharechat.outcomes import Close
+from sharechat.domain.outcomes import Close
 
 Refusal = RoomNotFoundError | NotAMemberError | LeaseLostError | RejectedError
 """Why one draft of a batch was not stored, while the others were."""

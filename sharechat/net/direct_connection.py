@@ -6,12 +6,12 @@ from collections.abc import Sequence
 
 import trio
 
-from sharechat.errors import ConnectionClosedError
-from sharechat.messages import Batch
-from sharechat.outcomes import Close
-from sharechat.web.decoder import Decoder, Goodbye, Ping, Text, Violation
-from sharechat.web.frames import CLOSE, PING, PONG, close_frame, frame, text_frames
-from sharechat.web.transport import GONE, STALL_TIMEOUT, Transport
+from sharechat.domain.errors import ConnectionClosedError
+from sharechat.domain.messages import Batch
+from sharechat.domain.outcomes import Close
+from sharechat.net.decoder import Decoder, Goodbye, Ping, Text, Violation
+from sharechat.net.frames import CLOSE, PING, PONG, close_frame, frame, text_frames
+from sharechat.net.transport import GONE, STALL_TIMEOUT, Transport
 
 PING_INTERVAL = 20
 SILENCE = 60
@@ -28,7 +28,7 @@ _NORMAL = Close(1000, "", True)
 
 
 class DirectConnection:
-    """See `sharechat.ports.Connection`. The Transport must have been taken over."""
+    """See `sharechat.domain.ports.Connection`. The Transport must have been taken over."""
 
     def __init__(self, transport: Transport, decoder: Decoder) -> None:
         self._transport = transport

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sharechat.errors import MessageNotFoundError
-from sharechat.messages import Entry, Identity, chat, new_member_id, new_room_id, stamp
-from sharechat.web import pages
+from sharechat.domain.errors import MessageNotFoundError
+from sharechat.domain.messages import Entry, Identity, chat, new_member_id, new_room_id, stamp
+from sharechat.web import pagination as pages
 from sharechat.web.problems import ProblemError
 
 ROOM = new_room_id()

@@ -20,12 +20,12 @@ from hypercorn.utils import wrap_app
 from quart_trio import QuartTrio
 
 from sharechat.actors.controller import Controller
-from sharechat.messages import to_json
-from sharechat.outcomes import TOO_MANY
-from sharechat.web.admission import Admission
+from sharechat.domain.messages import to_json
+from sharechat.domain.outcomes import TOO_MANY
+from sharechat.net.admission import Admission
+from sharechat.net.transport import GONE, Transport
 from sharechat.web.problems import RETRY_AFTER, describe
-from sharechat.web.serve import TRANSPORT
-from sharechat.web.transport import GONE, Transport
+from sharechat.web.websocket import TRANSPORT
 
 log = structlog.get_logger()
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from sharechat.actors.rate import TokenBucket
+from sharechat.actors.token_bucket import TokenBucket
 
 
 def test_a_burst_passes_at_once_and_what_follows_waits_its_turn() -> None:

@@ -3,8 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from sharechat.messages import Entry, MessageId, RoomId, parse_message_id
-from sharechat.outcomes import BAD_QUERY
+from sharechat.domain.messages import Entry, MessageId, RoomId, parse_message_id
+from sharechat.domain.outcomes import BAD_QUERY
 from sharechat.web.problems import ProblemError
 
 DEFAULT_LIMIT = 100

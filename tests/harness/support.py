@@ -10,12 +10,12 @@ from contextlib import asynccontextmanager
 
 import trio
 
-from sharechat import messages
 from sharechat.actors.controller import Controller
 from sharechat.actors.policy import Policy
 from sharechat.adapters.memory import MemoryBus, MemoryQueue, MemoryRepository
-from sharechat.errors import ConnectionClosedError, UnavailableError
-from sharechat.messages import (
+from sharechat.domain import messages
+from sharechat.domain.errors import ConnectionClosedError, UnavailableError
+from sharechat.domain.messages import (
     Batch,
     Draft,
     Entry,
@@ -26,8 +26,8 @@ from sharechat.messages import (
     RoomId,
     RoomInfo,
 )
-from sharechat.outcomes import Close
-from sharechat.ports import Present, Refusal
+from sharechat.domain.outcomes import Close
+from sharechat.domain.ports import Present, Refusal
 
 KEY = b"the hash of a key"
 UNLIMITED = Policy(message_rate=0)

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from sharechat.messages import ProcessId
+from sharechat.domain.messages import ProcessId
 
 
 class _Seen(NamedTuple):

@@ -33,7 +33,7 @@ class Transport:
     At first its bytes are hypercorn's, both ways: requests, responses, the handshake of a
     websocket. From `take_over` on hypercorn may send its answer to the handshake; all else
     that it does is without effect, so it can end and leave the open socket to whoever took
-    over: that is to set `successor`, which `sharechat.web.server` then calls.
+    over: that is to set `successor`, which `sharechat.net.acceptor` then calls.
 
     One task at a time may read, and one wait to write. Errors are those of
     `trio.abc.Stream`: BrokenResourceError when the peer has gone or made no progress for

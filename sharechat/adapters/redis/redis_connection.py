@@ -11,7 +11,7 @@ import hiredis
 import trio
 
 from sharechat.adapters.redis.protocol import LostError, Parser, pack
-from sharechat.adapters.redis.server import Server
+from sharechat.adapters.redis.url import Server
 
 
 class Connection:

@@ -13,17 +13,17 @@ from quart_trio.asgi import TrioASGIWebsocketConnection
 from trio import Nursery
 
 from sharechat.actors.controller import Controller
-from sharechat.messages import RoomInfo, parse_message_id, parse_room_id
-from sharechat.outcomes import BAD_QUERY, ORIGIN_NOT_ALLOWED, TOO_MANY
-from sharechat.ports import Repository
-from sharechat.web.admission import Admission
+from sharechat.domain.messages import RoomInfo, parse_message_id, parse_room_id
+from sharechat.domain.outcomes import BAD_QUERY, ORIGIN_NOT_ALLOWED, TOO_MANY
+from sharechat.domain.ports import Repository
+from sharechat.net.admission import Admission
+from sharechat.net.decoder import Decoder
+from sharechat.net.direct_connection import DirectConnection
+from sharechat.net.heartbeat import Heartbeat
+from sharechat.net.transport import Transport
 from sharechat.web.asgi_connection import AsgiConnection
-from sharechat.web.connection import DirectConnection
-from sharechat.web.decoder import Decoder
-from sharechat.web.heartbeat import Heartbeat
 from sharechat.web.origins import is_allowed
 from sharechat.web.problems import ProblemError
-from sharechat.web.transport import Transport
 
 TRANSPORT = "sharechat.transport"
 """The key in the ASGI scope's state where `sharechat serve` leaves the Transport."""

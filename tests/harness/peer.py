@@ -16,7 +16,7 @@ from wsproto.events import CloseConnection, Event, Pong, TextMessage
 from wsproto.extensions import Extension
 from wsproto.frame_protocol import Opcode
 
-from tests.server import DEADLINE, RESET
+from tests.harness.server import DEADLINE, RESET
 
 FIN = 0x80
 COMPRESSED = 0x40

@@ -11,7 +11,7 @@ from typing import NewType, TypeVar, cast
 
 import msgspec
 
-from sharechat.errors import MessageNotFoundError, RoomNotFoundError
+from sharechat.domain.errors import MessageNotFoundError, RoomNotFoundError
 
 T = TypeVar("T")
 

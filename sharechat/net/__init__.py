@@ -1,0 +1,1 @@
+"""Sockets: accepting connections, the websocket protocol, and how hypercorn hands over."""
