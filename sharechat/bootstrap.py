@@ -1,8 +1,8 @@
 """The composition root: the one place that knows every part and puts them together."""
 
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from functools import partial
-from typing import NamedTuple
 
 import trio
 from quart_trio import QuartTrio
@@ -11,16 +11,19 @@ from sharechat.actors.controller import Controller
 from sharechat.adapters.memory import MemoryBus, MemoryRepository
 from sharechat.config import Settings
 from sharechat.domain.ports import Queue, Repository
+from sharechat.domain.sources import Sources
 from sharechat.net.admission import Admission
 from sharechat.web.app import make_app
+from sharechat.web.websocket import WebsocketRoute
 
 
 async def _nothing() -> None:
     await trio.lowlevel.checkpoint()
 
 
-class Parts(NamedTuple):
-    """What the actors stand on; `prepare` comes before its use, `clean_up` after."""
+@dataclass(frozen=True)
+class Stores:
+    """What the actors keep their rooms in; `prepare` comes before its use, `clean_up` after."""
 
     repository: Repository
     queue: Queue
@@ -28,16 +31,41 @@ class Parts(NamedTuple):
     clean_up: Callable[[], Awaitable[None]] = _nothing
 
 
-def make_parts(settings: Settings) -> Parts:
-    """Return the adapters that the settings ask for. Raises ValueError for a wrong URL."""
+@dataclass(frozen=True)
+class Server:
+    """All parts of one server, each built once."""
+
+    stores: Stores
+    controller: Controller
+    admission: Admission
+    app: QuartTrio
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Prepare the stores and run the actors, until the Controller is stopped.
+
+        Reports that it has started once members can be served. Raises SharechatError if the
+        stores cannot be used.
+        """
+        try:
+            await self.stores.prepare()
+            await self.controller.run(task_status=task_status)
+        finally:
+            await self.stores.clean_up()
+
+
+def open_stores(settings: Settings) -> Stores:
+    """Return the adapters that the settings ask for, without any I/O.
+
+    Raises ValueError, with a sentence for the user, if a URL is wrong.
+    """
     if not (settings.database_url and settings.redis_url):
-        return Parts(MemoryRepository(), MemoryBus().queue())
-    # Embedded servers need not wait until these are imported.
+        return Stores(MemoryRepository(), MemoryBus().queue())
+    # Imported here because a server in memory need not wait for these.
     from sharechat.adapters.postgres import PostgresRepository, migrate
     from sharechat.adapters.redis import RedisQueue
 
     repository = PostgresRepository(settings.database_url)
-    return Parts(
+    return Stores(
         repository,
         RedisQueue(settings.redis_url),
         prepare=partial(migrate, settings.database_url),
@@ -45,28 +73,49 @@ def make_parts(settings: Settings) -> Parts:
     )
 
 
-def create_app(settings: Settings | None = None, parts: Parts | None = None) -> QuartTrio:
-    """Return the ASGI application; its `extensions` hold the "controller",
-    the "admission" and the "repository".
+def build(
+    settings: Settings, stores: Stores | None = None, sources: Sources | None = None
+) -> Server:
+    """Put a server together. Tests pass stores and sources of their own.
 
-    Without `settings` they are read from the environment, so that any ASGI server for
-    trio can be given `sharechat.bootstrap:create_app()`. Tests pass parts of their own.
+    Raises ValueError, with a sentence for the user, if a URL is wrong.
     """
-    settings = settings or Settings.from_environment()
-    parts = parts or make_parts(settings)
-    controller = Controller(parts.repository, parts.queue, settings.policy())
-    admission = Admission(settings.max_per_address, settings.trusted_proxy)
-    app = make_app(
+    stores = stores or open_stores(settings)
+    sources = sources or Sources()
+    controller = Controller(stores.repository, stores.queue, settings.policy(), sources)
+    admission = Admission(
+        max_members=settings.max_members,
+        max_per_address=settings.max_per_address,
+        trusted_proxies=settings.trusted_proxy,
+    )
+
+    async def run(*, task_status: trio.TaskStatus[None]) -> None:
+        await server.run(task_status=task_status)
+
+    websocket_route = WebsocketRoute(
         controller,
-        parts.repository,
-        parts.queue,
-        admission=admission,
+        stores.repository,
+        admission,
         allowed_origins=settings.allowed_origin,
         max_message_bytes=settings.max_message_bytes,
-        prepare=parts.prepare,
-        clean_up=parts.clean_up,
     )
-    app.extensions["controller"] = controller
-    app.extensions["admission"] = admission
-    app.extensions["repository"] = parts.repository
-    return app
+    app = make_app(
+        controller,
+        stores.repository,
+        stores.queue,
+        websocket_route,
+        sources=sources,
+        allowed_origins=settings.allowed_origin,
+        run=run,
+    )
+    server = Server(stores, controller, admission, app)
+    return server
+
+
+def create_app() -> QuartTrio:
+    """Return the ASGI application that the environment variables configure.
+
+    For any ASGI server that runs on trio, such as `hypercorn -k trio
+    "sharechat.bootstrap:create_app()"`. Raises click.UsageError if a variable is wrong.
+    """
+    return build(Settings.from_environment()).app

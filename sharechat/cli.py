@@ -5,6 +5,7 @@ import resource
 import signal
 import socket
 import sys
+from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any
 
@@ -12,18 +13,31 @@ import click
 import trio
 
 from sharechat import logs, workers
-from sharechat.bench.command import bench
-from sharechat.bootstrap import create_app, make_parts
+from sharechat.bootstrap import Server, build, open_stores
 from sharechat.config import Settings, options
 from sharechat.domain.errors import SharechatError
-from sharechat.net import acceptor as server
+from sharechat.net import acceptor
 
 
 class CannotStartError(click.ClickException):
-    """Something outside is not as it should be."""
+    """Something outside the program keeps the server from starting."""
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+class _Commands(click.Group):
+    """The commands; `bench`, which a server has no use for, is imported when it is called."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return sorted([*super().list_commands(ctx), "bench"])
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name == "bench":
+            from sharechat.bench.command import bench
+
+            return bench
+        return super().get_command(ctx, cmd_name)
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="sharechat")
 def cli() -> None:
     """An anonymous chat server: make a room with one POST, join it with one websocket."""
@@ -56,68 +70,86 @@ def _migrate(**params: Any) -> None:
     logs.configure(settings.log_level, json=settings.log_json)
     if not settings.database_url:
         raise click.UsageError("--database-url (DATABASE_URL) is missing: there is no database.")
-    _prepare(settings)
+    try:
+        trio.run(open_stores(settings).prepare)
+    except (SharechatError, ValueError) as error:
+        raise _cannot_start(error) from error
 
 
 def _listen(settings: Settings) -> socket.socket:
     try:
-        return server.bind(settings.host, settings.port)
-    except (OSError, UnicodeError) as error:  # The latter for names that cannot be a host's.
+        return acceptor.bind(settings.host, settings.port)
+    except (OSError, UnicodeError) as error:  # UnicodeError: the name cannot be a host's.
         where = f"{settings.host}:{settings.port}"
         reason = getattr(error, "strerror", None) or error
         raise CannotStartError(f"cannot listen on {where}: {reason}") from error
 
 
-def _prepare(settings: Settings) -> None:
-    """Find out early, and say in one line, whether the adapters can be used."""
-    try:
-        trio.run(make_parts(settings).prepare)
-    except (SharechatError, ValueError) as error:
-        # Clients are told that much; who runs the server needs the vendor's reason as well.
-        reason = str(error.__cause__ or "").partition("\n")[0]
-        raise CannotStartError(f"{error} {reason}".rstrip()) from error
+def _cannot_start(error: Exception) -> CannotStartError:
+    # Clients are told only `error`; whoever runs the server needs the vendor's reason as well.
+    reason = str(error.__cause__ or "").partition("\n")[0]
+    return CannotStartError(f"{error} {reason}".rstrip())
 
 
 def _serve_alone(settings: Settings, listener: socket.socket, *, is_worker: bool) -> None:
-    _prepare(settings)
     _allow_many_sockets()
-    app = create_app(settings)
+    try:
+        server = build(settings)
+    except ValueError as error:
+        raise _cannot_start(error) from error
+    failure = trio.run(_run, server, listener, is_worker)
+    if failure is not None:
+        raise _cannot_start(failure) from failure
 
-    async def run() -> None:
-        # So that a second signal changes nothing, also while the process comes to its end.
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
-        with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
 
-            async def until() -> None:
-                async with trio.open_nursery() as nursery:
-                    if is_worker:
-                        nursery.start_soon(_then_cancel, nursery)
-                    await anext(signals)
-                    nursery.cancel_scope.cancel()
+async def _run(server: Server, listener: socket.socket, is_worker: bool) -> Exception | None:
+    """Serve until a signal comes; return why the server cannot start, if it cannot."""
+    # So that a second signal changes nothing, even while the process comes to its end.
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    told_to_stop = trio.Event()
+    starting = trio.CancelScope()
 
-            started = partial(print, workers.READY, flush=True)
-            await server.serve(
-                app,
-                app.extensions["controller"],
-                app.extensions["admission"],
-                listener,
-                until=until,
-                started=started if is_worker else partial(_greet, listener),
-            )
+    async def watch(wait: Callable[[], Awaitable[object]]) -> None:
+        await wait()
+        told_to_stop.set()
+        starting.cancel()
 
-    trio.run(run)
+    started = partial(print, workers.READY, flush=True) if is_worker else partial(_greet, listener)
+    with listener, trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(watch, signals.__anext__)
+            if is_worker:
+                nursery.start_soon(watch, workers.parent_ended)
+            failure = await _start(server, nursery, starting)
+            if failure is None and not told_to_stop.is_set():
+                await acceptor.serve(
+                    server.app,
+                    server.admission,
+                    listener,
+                    until=told_to_stop.wait,
+                    drain=server.controller.stop,
+                    started=started,
+                )
+            nursery.cancel_scope.cancel()
+    return failure
+
+
+async def _start(
+    server: Server, nursery: trio.Nursery, starting: trio.CancelScope
+) -> Exception | None:
+    with starting:
+        try:
+            await nursery.start(server.run)
+        except (SharechatError, ValueError) as error:
+            return error
+    return None
 
 
 def _allow_many_sockets() -> None:
     """Raise the limit on open files as far as allowed: the usual 1,024 are few members."""
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
-
-
-async def _then_cancel(nursery: trio.Nursery) -> None:
-    await workers.parent_ended()
-    nursery.cancel_scope.cancel()
 
 
 def _greet(listener: socket.socket) -> None:
@@ -132,13 +164,15 @@ def _greet(listener: socket.socket) -> None:
     )
 
 
-for _run in (_serve, _migrate):
+for _run_command in (_serve, _migrate):
     cli.add_command(
-        click.Command(_run.__name__[1:], callback=_run, params=options(), help=_run.__doc__)
+        click.Command(
+            _run_command.__name__[1:],
+            callback=_run_command,
+            params=options(),
+            help=_run_command.__doc__,
+        )
     )
-
-
-cli.add_command(bench)
 
 
 def main() -> None:

@@ -54,7 +54,6 @@ class Settings:
             message_rate=self.message_rate,
             message_burst=self.message_burst,
             room_ttl=self.room_ttl,
-            max_members=self.max_members,
         )
 
     @classmethod

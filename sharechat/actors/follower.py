@@ -1,40 +1,33 @@
 """The follower: keeps this process's rooms level with the log, whatever the Queue loses."""
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 
 import structlog
 import trio
 
 from sharechat.actors.policy import Policy
-from sharechat.actors.room import Room
+from sharechat.actors.rooms import Rooms
 from sharechat.domain.errors import UnavailableError
-from sharechat.domain.messages import Entry, RoomId
+from sharechat.domain.ids import RoomId
+from sharechat.domain.messages import Entry
 from sharechat.domain.ports import Queue, Repository
 
 log = structlog.get_logger()
 
 
 class Follower:
-    """Passes what the Queue brings on to the rooms; asks the Repository about the rest.
+    """One task. It is the Queue's Listener; instead of a mailbox it keeps a set of rooms.
 
-    One task. It looks at the heads of rooms that may have missed something at once, and
-    at those of all `rooms` every few seconds, in one query. `gone(room)` is called for a
-    room that does not exist any more.
+    What the Queue brings goes straight to the rooms. The heads of rooms that may have missed
+    something are looked up at once, those of all rooms every few seconds: one query each time.
     """
 
-    def __init__(
-        self,
-        repository: Repository,
-        queue: Queue,
-        rooms: Mapping[RoomId, Room],
-        gone: Callable[[Room], None],
-        policy: Policy,
-    ) -> None:
+    def __init__(self, repository: Repository, queue: Queue, rooms: Rooms, policy: Policy) -> None:
         self._repository = repository
         self._queue = queue
         self._rooms = rooms
-        self._gone = gone
         self._policy = policy
+        # Rooms that may have missed something.
         self._suspects: set[RoomId] = set()
         self._wake = trio.Event()
         # When all rooms were last looked at.
@@ -42,24 +35,21 @@ class Follower:
 
     def heard(self, room_id: RoomId, entries: Sequence[Entry]) -> None:
         """See `sharechat.domain.ports.Listener`."""
-        if not entries:
-            self.missed({room_id})
-        elif room := self._rooms.get(room_id):
-            room.offer(entries)
+        self._rooms.deliver(room_id, entries)
 
     def missed(self, room_ids: Collection[RoomId]) -> None:
         """See `sharechat.domain.ports.Listener`."""
         self._suspects.update(room_ids)
         self._wake.set()
 
-    async def start(self) -> None:
+    async def run(self) -> None:
         """Run the actor until cancelled; cancelling leaves nothing behind."""
         while True:
             with trio.move_on_at(self._looked_at + self._interval()) as nap:
                 await self._wake.wait()
             if nap.cancelled_caught:
                 self._looked_at = trio.current_time()
-                self._suspects.update(self._rooms)
+                self._suspects.update(self._rooms.ids)
             suspects, self._suspects = self._suspects, set()
             self._wake = trio.Event()
             await self._look_at(suspects)
@@ -71,8 +61,8 @@ class Follower:
             return self._policy.follow_interval_unwell
         return self._policy.follow_interval
 
-    async def _look_at(self, room_ids: Collection[RoomId]) -> None:
-        room_ids = [room_id for room_id in room_ids if room_id in self._rooms]
+    async def _look_at(self, suspects: Collection[RoomId]) -> None:
+        room_ids = [room_id for room_id in self._rooms.ids if room_id in suspects]
         if not room_ids:
             return
         try:
@@ -83,13 +73,10 @@ class Follower:
             self.missed(room_ids)
             return
         except Exception:
-            self.missed(room_ids)  # for when this is started again
+            self.missed(room_ids)  # for when this is run again
             raise
         for room_id in room_ids:
-            room = self._rooms.get(room_id)
-            if room is None:
-                continue
-            if room_id not in heads:
-                self._gone(room)
-            elif heads[room_id] > room.position:
-                room.expect(heads[room_id])
+            if room_id in heads:
+                self._rooms.expect(room_id, heads[room_id])
+            else:
+                self._rooms.evict(room_id)

@@ -1,4 +1,4 @@
-"""The journal: the one way into the log, with one commit for all that waits."""
+"""The journal: the only way into the log, with one commit for everything that waits."""
 
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -7,10 +7,17 @@ from itertools import groupby
 import structlog
 import trio
 
+from sharechat.actors.lease import Lease
 from sharechat.actors.policy import Policy
-from sharechat.domain.errors import NotStoredError, RejectedError, SharechatError, UnavailableError
-from sharechat.domain.messages import Draft, Entry, ProcessId, RoomId
-from sharechat.domain.ports import Refusal, Repository
+from sharechat.domain.errors import (
+    NotStoredError,
+    RejectedError,
+    SharechatError,
+    UnavailableError,
+)
+from sharechat.domain.ids import RoomId
+from sharechat.domain.messages import Draft, Entry
+from sharechat.domain.ports import Queue, Refusal, Repository
 
 log = structlog.get_logger()
 
@@ -19,7 +26,7 @@ BROKEN = "The message could not be stored: something went wrong in the server."
 
 
 class _Pending:
-    """A draft on its way; `done` is set once it has its outcome."""
+    """A draft that waits to be stored; `done` is set once its outcome is known."""
 
     __slots__ = ("abandoned", "done", "draft", "outcome")
 
@@ -35,30 +42,35 @@ class _Pending:
 
 
 class Journal:
-    """One task, one mailbox: stores all that waits in one commit, then does so again.
+    """One task, one mailbox: it stores all that waits in one commit, over and over.
 
-    While one commit runs the next batch gathers, so batches grow with the load. A full
-    mailbox makes senders wait. `deliver(room_id, entries)` is called with what was
-    stored, room by room, before its senders go on; `process_id()` names the process that
-    members join through.
+    While one commit runs the next batch gathers, so batches grow with the load. When the
+    mailbox is full, senders wait.
+
+    What was stored goes to this process's rooms by `deliver(room_id, entries)`, room by room,
+    and to the other processes by the Queue, before its senders are told. Members join through
+    the Lease's `process_id`.
     """
 
     def __init__(
         self,
         repository: Repository,
-        process_id: Callable[[], ProcessId],
+        queue: Queue,
+        lease: Lease,
         deliver: Callable[[RoomId, Sequence[Entry]], None],
         policy: Policy,
     ) -> None:
         self._repository = repository
-        self._process_id = process_id
+        self._queue = queue
+        self._lease = lease
         self._deliver = deliver
         self._policy = policy
         self._sender, self._mailbox = trio.open_memory_channel[_Pending](policy.journal_mailbox)
-        # How many came out of the mailbox so far.
+        # How many drafts have come out of the mailbox so far.
         self._taken = 0
-        # What `leave` found no room for in the mailbox, at most one a member; each with the
-        # `taken` at which all that was in the mailbox before it has come out.
+        # What `leave` found no room for in the mailbox, at most one draft a member. Each comes
+        # with the value of `taken` at which everything that was in the mailbox before it has
+        # come out.
         self._overflow: deque[tuple[int, _Pending]] = deque()
         self._pending: list[_Pending] = []
         self._idle = trio.Event()
@@ -66,10 +78,10 @@ class Journal:
     async def store(self, draft: Draft) -> Entry:
         """Store a draft; return the entry that it became.
 
-        Raises NotStoredError, with the reason for its author, if it was refused, or if it
-        could not be stored within `store_timeout` seconds; in that case it may have been
-        stored all the same. If cancelled, a draft that was taken into the mailbox is stored
-        nevertheless: what somebody said before leaving counts.
+        Raises NotStoredError, with a reason for the author, if the draft was refused or could
+        not be stored within `store_timeout` seconds; in the latter case it may have been
+        stored all the same. If the call is cancelled, a draft that is already in the mailbox
+        is still stored: what a member said before it left counts.
         """
         pending = _Pending(draft)
         with trio.move_on_after(self._policy.store_timeout):
@@ -83,18 +95,18 @@ class Journal:
         return pending.outcome
 
     async def _put(self, pending: _Pending) -> None:
-        # Whoever is cancelled says no more.
+        # A cancelled member says nothing more.
         await trio.lowlevel.checkpoint_if_cancelled()
         try:
-            # Nearly always there is room, and a checkpoint is still to come.
+            # There nearly always is room, and the caller's next await is a checkpoint.
             self._sender.send_nowait(pending)
         except trio.WouldBlock:
             await self._sender.send(pending)
 
     def leave(self, draft: Draft) -> None:
-        """Take over a `left`: it is stored after all that its member sent, however long it takes.
+        """Take a `left`, and store it after everything its member sent, however long that takes.
 
-        Never waits. If the member turns out not to have joined, nothing is stored.
+        Never waits. If it turns out that the member never joined, nothing is stored.
         """
         if self._idle.is_set():
             self._idle = trio.Event()
@@ -105,13 +117,13 @@ class Journal:
             self._overflow.append((self._taken + self._policy.journal_mailbox, pending))
 
     async def settled(self) -> None:
-        """Wait until every `left` that was taken over is stored."""
+        """Wait until every `left` that was taken is stored."""
         await self._idle.wait()
 
-    async def start(self) -> None:
-        """Run the actor until cancelled. What then waits is not stored.
+    async def run(self) -> None:
+        """Run the actor until cancelled; what still waits then is not stored.
 
-        If this raises, it can be started again: nothing that it took over is forgotten.
+        If this raises, it may be called again: nothing that was taken is forgotten.
         """
         while True:
             if not self._pending and not self._overflow:
@@ -124,7 +136,7 @@ class Journal:
                 await self._commit()
 
     def _gather(self) -> None:
-        """Add what waits to the batch; `leave`'s overflow in its turn, however full the mailbox."""
+        """Add what waits to the batch, and what overflowed in its proper turn."""
         while len(self._pending) < self._policy.journal_mailbox:
             if self._overflow and self._overflow[0][0] <= self._taken:
                 _, pending = self._overflow.popleft()
@@ -149,18 +161,20 @@ class Journal:
         stored = [outcome for outcome in outcomes if isinstance(outcome, Entry)]
         stored.sort(key=_by_room)
         try:
-            for room_id, entries in groupby(stored, key=_by_room):
-                self._deliver(room_id, list(entries))
+            for room_id, group in groupby(stored, key=_by_room):
+                entries = list(group)
+                self._deliver(room_id, entries)
+                self._queue.publish(room_id, entries)
         finally:
-            # What is stored is stored, even if handing it on failed: the rooms read it then.
+            # It is stored even if handing it on failed; the rooms will read it then.
             for pending, outcome in zip(batch, outcomes, strict=True):
                 pending.settle(outcome)
 
     async def _append(self, batch: Sequence[_Pending]) -> list[Entry | Refusal]:
-        """Append a batch; if it fails as a whole, halve it until only the culprit does."""
+        """Append a batch; if that raises, halve it until only the offending draft is refused."""
         drafts = [pending.draft for pending in batch]
         try:
-            return await self._repository.append(drafts, self._process_id())
+            return await self._repository.append(drafts, self._lease.process_id)
         except UnavailableError:
             raise
         except Exception as error:

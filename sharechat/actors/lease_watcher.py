@@ -1,9 +1,9 @@
-"""Who has died, judged from the renewals of leases by nothing but the observer's own clock."""
+"""Which processes have died, judged from their lease renewals by the observer's own clock."""
 
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from sharechat.domain.messages import ProcessId
+from sharechat.domain.ids import ProcessId
 
 
 class _Seen(NamedTuple):
@@ -15,9 +15,8 @@ class LeaseWatcher:
     """Watches the renewal numbers of all processes.
 
     A process is dead if its number has not changed for `ttl` seconds during which this
-    observer looked all the time: at least every `patience` seconds. An observer that was
-    itself cut off or frozen therefore starts again, and an outage of the database kills
-    nobody.
+    observer looked at least every `patience` seconds. An observer that was cut off or frozen
+    starts over, so an outage of the Repository makes nobody count as dead.
     """
 
     def __init__(self, ttl: float, patience: float) -> None:
@@ -27,11 +26,11 @@ class LeaseWatcher:
         self._looked_at = float("-inf")
 
     def forget(self) -> None:
-        """Start again: the leases could not be seen."""
+        """Start over: the renewal numbers could not be read."""
         self._seen.clear()
 
     def observe(self, renewals: Mapping[ProcessId, int], now: float) -> dict[ProcessId, int]:
-        """Take what `renew_lease` returned at time `now`; return the dead and their numbers."""
+        """Take what `renew_lease` returned at time `now`; return the dead with their numbers."""
         if now - self._looked_at > self._patience:
             self.forget()
         self._looked_at = now

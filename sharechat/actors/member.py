@@ -1,6 +1,8 @@
 """A member: the actor that is one client's presence in one room."""
 
+import enum
 import math
+from typing import Final, Literal
 
 import structlog
 import trio
@@ -10,6 +12,7 @@ from sharechat.actors.policy import Policy
 from sharechat.actors.room import Room
 from sharechat.actors.token_bucket import TokenBucket
 from sharechat.domain import messages
+from sharechat.domain.batch import Batch
 from sharechat.domain.errors import (
     ConnectionClosedError,
     LeaseLostError,
@@ -17,7 +20,7 @@ from sharechat.domain.errors import (
     RoomNotFoundError,
     SharechatError,
 )
-from sharechat.domain.messages import Batch, Identity
+from sharechat.domain.messages import Identity
 from sharechat.domain.outcomes import (
     INTERNAL_ERROR,
     RESTARTING,
@@ -27,16 +30,30 @@ from sharechat.domain.outcomes import (
     Close,
 )
 from sharechat.domain.ports import Connection, Repository
+from sharechat.domain.sources import Sources
 
 log = structlog.get_logger()
 
 
-class Member:
-    """Two tasks: `broadcast` carries what the connection reads to the Journal, `listen`
-    what the room puts into the mailbox to the connection. When one ends, so does the other:
-    `listen` at once, `broadcast` when it has carried what the client said before it went.
+class _Drain(enum.Enum):
+    DRAIN = enum.auto()
 
-    The mailbox is bounded, in bytes above all: whoever lets more wait is closed.
+
+DRAIN: Final = _Drain.DRAIN
+"""Mail: a part of what was offered to the connection directly waits in its buffer."""
+
+Mail = Batch | Literal[_Drain.DRAIN]
+
+
+class Member:
+    """Two tasks, one for each direction, and one mailbox.
+
+    `broadcast` carries texts from the connection to the Journal, `listen` carries batches from
+    the mailbox, which the room fills, to the connection. When either ends, so does the other:
+    `listen` at once, `broadcast` once it has carried what the client said before it went.
+
+    The mailbox is bounded in batches and, above all, in bytes. A member for whom more waits is
+    closed.
     """
 
     def __init__(
@@ -47,30 +64,35 @@ class Member:
         journal: Journal,
         repository: Repository,
         policy: Policy,
+        sources: Sources,
     ) -> None:
         self.id = identity.id
         self.identity = identity
+        self.gone = False
+        """Whether the member has left: `deliver` returns False from now on."""
         self._connection = connection
         self._room = room
         self._journal = journal
         self._repository = repository
         self._policy = policy
-        self.gone = False
-        """Whether this life is over: `deliver` says no from now on."""
+        self._sources = sources
         self._scope = trio.CancelScope()
         self._close: Close | None = None
-        self._sender, self._mailbox = trio.open_memory_channel[Batch](policy.max_waiting_batches)
+        self._sender, self._mailbox = trio.open_memory_channel[Mail](policy.max_waiting_batches)
+        # Bytes in batches that came into the mailbox and were not taken by the connection yet.
         self._waiting = 0
         # Whether a batch may go straight to the connection, past the mailbox.
         self._listening = False
-        # Set once nothing that it is sent can come before its own `joined`.
+        # Whether `listen` has been told to drain the connection and has yet to do so.
+        self._drain_requested = False
+        # Set once nothing that is sent from now on can come before the member's own `joined`.
         self._welcomed = trio.Event()
 
     async def run(self, *, after: int | None = None) -> None:
-        """Live: join, talk and listen until the connection ends or somebody ends it, leave.
+        """Join, talk and listen until the connection ends or `close` is called, then leave.
 
-        With `after`, hear the room from after that seq on. However this ends, cancelled or
-        not, `left` is taken over by the Journal if `joined` may have been stored, and the
+        With `after`, hear the room from past that seq on. However this ends, cancelled or
+        not, the Journal is given a `left` if a `joined` may have been stored, and the
         connection is closed.
         """
         announced = False
@@ -79,44 +101,55 @@ class Member:
                 if after is None:
                     await self._room.join(self)
                 announced = True
-                await self._journal.store(messages.joined(self._room.id, self.identity))
+                await self._journal.store(
+                    messages.joined(self._sources.message_id(), self._room.id, self.identity)
+                )
                 async with trio.open_nursery() as nursery:
                     nursery.start_soon(self._listen_to_the_end, after)
                     await self.broadcast()
         except* ConnectionClosedError:
             pass
         except* SharechatError as group:
-            self.close(_why(group))
+            self.close(_close_for(group))
         except* Exception:
             log.exception("member failed", room=self._room.id, member=self.id)
             self.close(INTERNAL_ERROR)
         finally:
             if announced:
-                self._journal.leave(messages.left(self._room.id, self.identity))
+                self._journal.leave(
+                    messages.left(self._sources.message_id(), self._room.id, self.identity)
+                )
             self._mailbox.close()
             self.gone = True
             if self._close is None and trio.current_effective_deadline() == -math.inf:
-                self._close = RESTARTING  # It is not we who are cancelled, but all around us.
+                self._close = RESTARTING  # Not this member alone, but all around it is cancelled.
             await self._connection.aclose(self._close)
 
     def close(self, close: Close) -> None:
-        """End this life; the first reason given is the one that the client is told."""
+        """Make the member leave; the first reason given is the one that its client is told."""
         if self._close is None:
             self._close = close
         self._scope.cancel()
 
     def welcome(self, batch: Batch) -> bool:
-        """Hand over, like `deliver`, the first batch that the room has for this member."""
+        """Take the room's first batch for this member; otherwise like `deliver`."""
         self._welcomed.set()
         return self.deliver(batch)
 
     def deliver(self, batch: Batch) -> bool:
-        """Hand over a batch, never waiting; return False if the member has gone."""
+        """Take a batch for the client, without waiting; return False if the member is leaving."""
+        waiting = self._waiting
+        if self._listening:
+            waiting += self._connection.backlog
+        if waiting and waiting + batch.size > self._policy.max_waiting_bytes:
+            self.close(TOO_SLOW)
+            return False
         if self._listening and not self._waiting:
             try:
-                self._connection.send_nowait(batch)
-            except trio.WouldBlock:
-                pass
+                if self._connection.offer(batch):
+                    if self._connection.backlog:
+                        self._request_drain()
+                    return True
             except ConnectionClosedError:
                 return False
             except Exception:
@@ -124,11 +157,6 @@ class Member:
                 log.exception("member failed", room=self._room.id, member=self.id)
                 self.close(INTERNAL_ERROR)
                 return False
-            else:
-                return True
-        if self._waiting and self._waiting + batch.size > self._policy.max_waiting_bytes:
-            self.close(TOO_SLOW)
-            return False
         try:
             self._sender.send_nowait(batch)
         except trio.WouldBlock:
@@ -139,29 +167,38 @@ class Member:
         self._waiting += batch.size
         return True
 
+    def _request_drain(self) -> None:
+        if not self._drain_requested:
+            # There is room: while batches wait in the mailbox, none is offered directly.
+            self._sender.send_nowait(DRAIN)
+            self._drain_requested = True
+
     async def broadcast(self) -> None:
         """Carry texts from the connection to the Journal, one after the other.
 
-        The next one is read when this one is stored and the rate allows it: that holds
-        back whoever sends too much. What failed is told after the member's own `joined`, so
-        not before the room gets there. Ends by ConnectionClosedError.
+        The next text is read when this one has been stored and the rate allows another; so a
+        client that sends too much is held back. A failure is told after the member's own
+        `joined`, and so not before the room has welcomed the member. Ends by raising
+        ConnectionClosedError.
         """
         bucket = TokenBucket(self._policy.message_rate, self._policy.message_burst)
         while True:
             text = await self._connection.receive()
             if (pause := bucket.take(trio.current_time())) > 0:
                 await trio.sleep(pause)
-            draft = messages.chat(self._room.id, self.identity, text)
+            id_ = self._sources.message_id()
+            draft = messages.chat(id_, self._room.id, self.identity, text)
             try:
                 await self._journal.store(draft)
             except NotStoredError as error:
                 await self._welcomed.wait()
-                self.deliver(Batch([messages.failed(draft, str(error))]))
+                failure = messages.failed(draft, str(error), self._sources.now())
+                self.deliver(Batch([failure]))
 
     async def listen(self, after: int | None = None) -> None:
-        """Carry batches from the mailbox to the connection; all that waits goes at once.
+        """Carry batches from the mailbox to the connection.
 
-        With `after`, first what the Repository has after that seq. Ends by
+        With `after`, first send what the Repository has past that seq. Ends by raising
         ConnectionClosedError.
         """
         if after is not None:
@@ -169,27 +206,36 @@ class Member:
             self._welcomed.set()
         self._listening = True
         while True:
-            batches = [await self._mailbox.receive()]
-            try:
-                while True:
-                    batches.append(self._mailbox.receive_nowait())
-            except trio.WouldBlock:
-                pass
-            await self._connection.send(batches)
-            self._waiting -= sum(batch.size for batch in batches)
+            await self._send(await self._mailbox.receive())
+            while True:
+                try:
+                    mail = self._mailbox.receive_nowait()
+                except trio.WouldBlock:
+                    break
+                await self._send(mail)
+            self._drain_requested = False
+            await self._connection.drain()
+
+    async def _send(self, mail: Mail) -> None:
+        """Give the connection a batch, waiting until it takes it."""
+        if mail is DRAIN:
+            return
+        while not self._connection.offer(mail):
+            await self._connection.drain()
+        self._waiting -= mail.size
 
     async def _listen_to_the_end(self, after: int | None) -> None:
         try:
             await self.listen(after)
         except ConnectionClosedError:
-            # Nothing reaches the client any more, but what it said before may be on its way
-            # in: `broadcast` finds the end by itself.
+            # Nothing reaches the client any more, but `broadcast` may still have to carry what
+            # the client said before; it finds the end by itself.
             self._listening = False
             self._mailbox.close()
-            self._welcomed.set()  # There is nothing left that could come too early.
+            self._welcomed.set()  # Nothing is sent any more that could come too early.
 
     async def _catch_up(self, after: int) -> None:
-        """Send the log after `after` in pages, until the room can take over without a hole."""
+        """Send the log past `after` page by page, until the room can go on without a gap."""
         limit = self._policy.read_limit
         while True:
             entries = await self._send_page(after, limit)
@@ -203,12 +249,14 @@ class Member:
     async def _send_page(self, after: int, limit: int) -> int:
         entries = await self._repository.read(self._room.id, after=after, limit=limit)
         if entries:
-            await self._connection.send([Batch([entry.message for entry in entries])])
+            await self._connection.drain()
+            self._connection.offer(Batch([entry.message for entry in entries]))
+            await self._connection.drain()
         return len(entries)
 
 
-def _why(group: BaseExceptionGroup[SharechatError]) -> Close:
-    """Return how to close a connection that could not join or catch up."""
+def _close_for(group: BaseExceptionGroup[SharechatError]) -> Close:
+    """Return how to close a connection whose member could not join or catch up."""
     error: BaseException | None = group
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]

@@ -1,62 +1,100 @@
-"""A room on this process: the actor that hands its log, in order, to its members here."""
+"""A room on this process: the actor that delivers its log, in order, to its members here."""
 
+import enum
 from collections.abc import Iterator, Sequence
 from itertools import islice
-from typing import TYPE_CHECKING
+from typing import Final, Literal, NamedTuple, Protocol
 
 import structlog
 import trio
 
 from sharechat.actors.policy import Policy
 from sharechat.actors.sequencer import Sequencer
+from sharechat.domain.batch import Batch
 from sharechat.domain.errors import ConnectionClosedError, RoomNotFoundError, UnavailableError
-from sharechat.domain.messages import Batch, Entry, MemberId, MessageType, RoomInfo
+from sharechat.domain.ids import MemberId
+from sharechat.domain.messages import Entry, MessageType, RoomInfo
 from sharechat.domain.outcomes import INTERNAL_ERROR, ROOM_DELETED, Close
 from sharechat.domain.ports import Repository
 
-if TYPE_CHECKING:
-    from sharechat.actors.member import Member
-
 log = structlog.get_logger()
 
-# A fan-out to thousands lets other tasks run every so many members.
-_MEMBERS_AT_ONCE = 256
+
+class Recipient(Protocol):
+    """What a room knows of a member. No method waits or raises."""
+
+    @property
+    def id(self) -> MemberId: ...
+
+    @property
+    def gone(self) -> bool:
+        """Whether the member has left: `deliver` returns False from now on."""
+        ...
+
+    def welcome(self, batch: Batch) -> bool:
+        """Take the first batch; otherwise like `deliver`."""
+        ...
+
+    def deliver(self, batch: Batch) -> bool:
+        """Take a batch, or return False if the member is leaving and needs no more."""
+        ...
+
+    def close(self, close: Close) -> None:
+        """Make the member leave; the first reason given is the one that its client is told."""
+        ...
 
 
-class Join:
-    """A member asks to hear the room: from its own `joined` on, or from after a seq."""
+class Join(NamedTuple):
+    """Mail: a member wants every entry from its own `joined` on."""
 
-    def __init__(self, member: "Member", after: int | None) -> None:
-        self.member = member
-        self.after = after
-        self.welcomed = trio.Event()
+    member: Recipient
 
 
-Mail = Join | Sequence[Entry]
-"""What a room's mailbox holds; no entries at all only wake the actor."""
+class JoinAfter(NamedTuple):
+    """Mail: a member wants every entry past `after`, or past the room's position if later.
+
+    The reply is the seq that was chosen.
+    """
+
+    member: Recipient
+    after: int
+    reply: trio.MemorySendChannel[int]
+
+
+class _Wake(enum.Enum):
+    WAKE = enum.auto()
+
+
+WAKE: Final = _Wake.WAKE
+"""Mail without content: it makes the actor look at what it lacks."""
+
+Mail = Join | JoinAfter | Sequence[Entry] | Literal[_Wake.WAKE]
+
+
+class _Arriving(NamedTuple):
+    """A member that is not delivered to yet, and the seq past which it is; None: its `joined`."""
+
+    member: Recipient
+    after: int | None
 
 
 class Room:
-    """One task, one mailbox. It alone touches the set of members, so nothing is locked.
+    """One task, one mailbox. Only this task touches the set of members, so nothing is locked.
 
-    The mailbox is bounded. When it is full a joining member waits; entries are dropped,
-    and read from the Repository afterwards.
-
-    `scope` and `guests` belong to the Controller: what cancels the actor, and how many
-    members' lives it has to do with.
+    The mailbox is bounded. When it is full, a joining member waits; entries are dropped, and
+    read from the Repository afterwards.
     """
 
     def __init__(self, info: RoomInfo, repository: Repository, policy: Policy) -> None:
         self.id = info.id
-        self.scope = trio.CancelScope()
-        self.guests = 0
         self._repository = repository
         self._policy = policy
         self._sequencer = Sequencer(info.head, capacity=policy.room_mailbox)
         self._sender, self._mailbox = trio.open_memory_channel[Mail](policy.room_mailbox)
-        self._members: dict[MemberId, Member] = {}
-        self._arriving: dict[MemberId, Join] = {}
+        self._members: dict[MemberId, Recipient] = {}
+        self._arriving: dict[MemberId, _Arriving] = {}
         self._ready: list[Entry] = []
+        # When to stop waiting for the Queue to fill a gap; None while there is no gap.
         self._patience_ends: float | None = None
         self._closed_with: Close | None = None
 
@@ -65,62 +103,73 @@ class Room:
         """The seq of the last entry that was put in order."""
         return self._sequencer.position
 
-    async def join(self, member: "Member") -> None:
-        """Show a member to the room: it is handed every entry from its own `joined` on.
+    async def join(self, member: Recipient) -> None:
+        """Add a member, which is delivered every entry from its own `joined` on.
 
-        Its `joined` must not be stored before this returns. Raises ConnectionClosedError
-        if the actor has ended; the member is then closed for the same reason. If cancelled,
-        the room may still hand it something, until the member's `deliver` says no.
+        Its `joined` must not be stored before this returns. Raises ConnectionClosedError if
+        the actor has ended; the member is then closed for the same reason as the room. If
+        the call is cancelled, the room may still deliver something to the member, until
+        `deliver` returns False.
         """
-        await self._send(Join(member, None))
+        await self._send(Join(member))
 
-    async def join_after(self, member: "Member", after: int) -> int:
-        """Show a member to the room: it is handed every entry past the returned seq.
+    async def join_after(self, member: Recipient, after: int) -> int:
+        """Add a member, which is delivered every entry past the returned seq.
 
-        That is the room's position by now, or `after` where the member knows more than
-        the room. Otherwise like `join`.
+        That is the room's position, or `after` if the member knows more than the room. In
+        all else this is like `join`.
         """
-        join = Join(member, after)
-        await self._send(join)
-        await join.welcomed.wait()
-        assert join.after is not None
-        return join.after
+        reply, answer = trio.open_memory_channel[int](1)
+        await self._send(JoinAfter(member, after, reply))
+        return await answer.receive()
 
-    async def _send(self, join: Join) -> None:
+    async def _send(self, mail: Join | JoinAfter) -> None:
         try:
-            await self._sender.send(join)
+            await self._sender.send(mail)
         except trio.BrokenResourceError:
-            join.member.close(self._closed_with or INTERNAL_ERROR)
+            mail.member.close(self._closed_with or INTERNAL_ERROR)
             raise ConnectionClosedError from None
 
     def offer(self, entries: Sequence[Entry]) -> None:
-        """Hand over entries of the log, in any order, as often as one likes. Never waits."""
+        """Take entries of the log, in any order and any number of times. Never waits."""
         try:
             self._sender.send_nowait(entries)
         except trio.WouldBlock:
-            # Dropped; the actor, busy as it is, will see that it lacks them.
-            self._sequencer.expect(max((entry.seq for entry in entries), default=0))
+            # They are dropped. The actor, busy as it is, will notice that it lacks them.
+            self._sequencer.expect(max(entry.seq for entry in entries))
         except trio.BrokenResourceError:
-            pass  # The actor has ended; who joins next starts another, at the head.
+            pass  # The actor has ended. Whoever joins next starts another, at the head.
 
     def expect(self, head: int) -> None:
-        """Say that the log reaches to `head`; the actor reads what it lacks. Never waits."""
-        self._sequencer.expect(head)
-        self.offer(())
+        """Learn that the log reaches to `head`, and read what is missing. Never waits."""
+        if head > self.position:
+            self._sequencer.expect(head)
+            self._wake()
+
+    def _wake(self) -> None:
+        try:
+            self._sender.send_nowait(WAKE)
+        except trio.WouldBlock:
+            pass  # There is other mail to wake it.
+        except trio.BrokenResourceError:
+            pass  # The actor has ended.
 
     def close(self, close: Close) -> None:
-        """End the connections of all members that the room knows of; the first reason counts."""
+        """Close every member that the room knows of; the first reason given is what counts."""
         close = self._closed_with = self._closed_with or close
-        for member in [*self._members.values(), *(j.member for j in self._arriving.values())]:
+        for member in list(self._members.values()):
             member.close(close)
+        for arriving in list(self._arriving.values()):
+            arriving.member.close(close)
         for mail in self._waiting_mail():
-            if isinstance(mail, Join):
+            if isinstance(mail, Join | JoinAfter):
                 mail.member.close(close)
 
     async def start(self) -> None:
-        """Run the actor until it is cancelled or its room is deleted.
+        """Run the actor until it is cancelled or its room turns out to be deleted.
 
-        However it ends, no member that knows the room is left waiting for it.
+        This is `run` by the name that the design gave it first. However the actor ends, it
+        leaves no member waiting: all that the room knows of are closed.
         """
         with self._mailbox:
             try:
@@ -131,11 +180,11 @@ class Room:
             except RoomNotFoundError:
                 self.close(ROOM_DELETED)
             finally:
-                # Where the room was deleted they have their reason already.
+                # If the room was deleted this changes nothing: the first reason counts.
                 self.close(INTERNAL_ERROR)
 
     async def _next_mail(self) -> list[Mail]:
-        """Wait for mail, or at a gap not too long and then for the Repository."""
+        """Wait for mail. At a gap, wait no longer than patience lasts, and then read instead."""
         if not self._sequencer.behind:
             self._patience_ends = None
             return [await self._mailbox.receive(), *self._waiting_mail()]
@@ -144,17 +193,15 @@ class Room:
         with trio.move_on_at(self._patience_ends):
             return [await self._mailbox.receive(), *self._waiting_mail()]
         missing = await self._read_missing()
-        # Who joined while this was read must be known before it is delivered: its `joined`
-        # may be among what was read.
+        # Members that joined during the read must be known before its result is delivered:
+        # their own `joined` may be in it.
         return [*self._waiting_mail(), missing]
 
     def _waiting_mail(self) -> Iterator[Mail]:
         while True:
             try:
                 yield self._mailbox.receive_nowait()
-            except trio.WouldBlock:
-                return
-            except trio.ClosedResourceError:
+            except (trio.WouldBlock, trio.ClosedResourceError):
                 return
 
     async def _read_missing(self) -> Sequence[Entry]:
@@ -167,50 +214,53 @@ class Room:
             log.warning("room cannot catch up yet", room=self.id, reason=str(error))
             self._patience_ends = now + self._policy.retry_interval
             return ()
-        # An empty answer means that what was heard of cannot be read yet.
+        # An empty answer means that entries are known of which cannot be read yet.
         self._patience_ends = None if entries else now + self._policy.retry_interval
         return entries
 
     def _take(self, mail: Mail) -> None:
-        if isinstance(mail, Join):
-            if mail.after is not None:
-                mail.after = max(mail.after, self.position)
-            self._arriving[mail.member.id] = mail
-            mail.welcomed.set()
-        elif mail:
-            self._ready += self._sequencer.take(mail)
+        match mail:
+            case Join(member):
+                self._arriving[member.id] = _Arriving(member, None)
+            case JoinAfter(member, after, reply):
+                after = max(after, self.position)
+                self._arriving[member.id] = _Arriving(member, after)
+                reply.send_nowait(after)
+            case _Wake.WAKE:
+                pass
+            case entries:
+                self._ready += self._sequencer.take(entries)
 
     async def _deliver(self) -> None:
-        """Hand what is ready to every member as one batch."""
+        """Deliver what is ready to every member as one batch."""
         ready, self._ready = self._ready, []
         if not ready:
             return
         batch = Batch([entry.message for entry in ready])
         members = iter(list(self._members.values()))
-        while some := list(islice(members, _MEMBERS_AT_ONCE)):
+        while some := list(islice(members, self._policy.fan_out_slice)):
             for member in some:
                 if not member.deliver(batch):
                     del self._members[member.id]
-            if len(some) == _MEMBERS_AT_ONCE:
+            if len(some) == self._policy.fan_out_slice:
                 await trio.lowlevel.checkpoint()
         if self._arriving:
             self._welcome(batch, ready)
 
     def _welcome(self, batch: Batch, ready: Sequence[Entry]) -> None:
-        """Begin to deliver to those who arrive, each from where it is to begin."""
-        first = ready[0].seq
+        """Begin to deliver to arriving members, each from its own first entry on."""
+        first, last = ready[0].seq, ready[-1].seq
         own = {
             entry.message.member_id: entry.seq
             for entry in ready
             if entry.message.type is MessageType.JOINED
         }
-        for join in list(self._arriving.values()):
-            member = join.member
-            if member.gone:  # perhaps its `joined` was never stored
+        for member, after in list(self._arriving.values()):
+            if member.gone:  # Perhaps its `joined` was never stored.
                 del self._arriving[member.id]
                 continue
-            start = own.get(member.id) if join.after is None else max(first, join.after + 1)
-            if start is None or start > ready[-1].seq:
+            start = own.get(member.id) if after is None else max(first, after + 1)
+            if start is None or start > last:
                 continue
             del self._arriving[member.id]
             if member.welcome(batch.since(start - first)):

@@ -1,4 +1,4 @@
-"""The order of one room's log, decided without waiting for anything."""
+"""The order of one room's log; a decision that needs no I/O."""
 
 from collections.abc import Sequence
 
@@ -6,11 +6,11 @@ from sharechat.domain.messages import Entry
 
 
 class Sequencer:
-    """Takes entries in any order, any number of times; gives each once, in order.
+    """Takes entries in any order and any number of times; returns each once, in order.
 
-    `position` is the seq of the last entry given; `head` the largest seq heard of.
-    At most `capacity` entries that came too early are kept; the others, like all
-    that never came, have to be read from the Repository.
+    `position` is the seq of the last entry that was returned, `head` the largest seq that is
+    known to exist. At most `capacity` entries that came too early are kept; the others, like
+    those that never came, have to be read from the Repository.
     """
 
     def __init__(self, position: int, *, capacity: int = 1024) -> None:
@@ -21,7 +21,7 @@ class Sequencer:
 
     @property
     def behind(self) -> bool:
-        """Whether entries are known to exist that have not been given."""
+        """Whether entries are known to exist that have not been returned."""
         return self.head > self.position
 
     def expect(self, seq: int) -> None:
@@ -29,13 +29,13 @@ class Sequencer:
         self.head = max(self.head, seq)
 
     def take(self, entries: Sequence[Entry]) -> list[Entry]:
-        """Return what can be given now that `entries` are here, in order."""
+        """Take entries; return what is now complete, in order."""
         ready: list[Entry] = []
         for entry in entries:
             if entry.seq == self.position + 1:
                 ready.append(entry)
                 self.position = entry.seq
-                # Nothing is kept early on the usual way, where all come in order.
+                # Usually everything comes in order, and nothing was kept.
                 while self._early and (early := self._early.pop(self.position + 1, None)):
                     ready.append(early)
                     self.position = early.seq

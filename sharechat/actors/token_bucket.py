@@ -1,8 +1,8 @@
-"""How often something may be done."""
+"""A limit on how often something may be done."""
 
 
 class TokenBucket:
-    """Allows `burst` at once, then `rate` a second; a rate of 0 allows everything."""
+    """Allows `burst` at once, then `rate` a second; a rate of 0 sets no limit."""
 
     def __init__(self, rate: float, burst: int) -> None:
         self._rate = rate

@@ -1,12 +1,12 @@
-"""Everything that can go wrong, in one tree; adapters turn their vendors' errors into these."""
+"""Everything that can go wrong, in one tree. Adapters turn their vendors' errors into these."""
 
 
 class SharechatError(Exception):
-    """The root. Its text is a sentence that can be shown to a client."""
+    """The root. Its text is a sentence that may be shown to a client."""
 
 
 class RoomNotFoundError(SharechatError):
-    """There is no such room, or the id is no room id at all."""
+    """There is no such room, or the id cannot be a room's."""
 
     def __init__(self) -> None:
         super().__init__("There is no such room.")
@@ -20,54 +20,61 @@ class MessageNotFoundError(SharechatError):
 
 
 class WrongKeyError(SharechatError):
-    """The key is not the one that the room was made with."""
+    """The key is not the one that was returned when the room was created."""
 
     def __init__(self) -> None:
         super().__init__("This is not the key of the room.")
 
 
 class NotAMemberError(SharechatError):
-    """The author is not (or no longer) a member of the room."""
+    """The author is not, or is no longer, a member of the room."""
 
     def __init__(self) -> None:
         super().__init__("The author is not a member of the room.")
 
 
 class LeaseLostError(SharechatError):
-    """The other processes take this process for dead: its members have been made to leave."""
+    """The other processes have declared this one dead and made its members leave."""
 
     def __init__(self) -> None:
         super().__init__("This server lost touch with the others and starts afresh.")
 
 
 class RejectedError(SharechatError):
-    """The Repository can be reached but refuses the data, now and whenever it is tried again."""
+    """The Repository works but refuses this data, and would refuse it again."""
 
 
 class UnavailableError(SharechatError):
     """The Repository or the Queue cannot be reached.
 
-    Whether what was asked has been done is not known; asking again is safe.
+    Whether the request took effect is unknown; it is safe to repeat it.
     """
 
 
 class StoppingError(SharechatError):
-    """This process takes no new members: it is stopping."""
+    """This process is stopping and takes no new members."""
 
     def __init__(self) -> None:
         super().__init__("The server is stopping.")
 
 
 class FullError(SharechatError):
-    """This process has as many members as it takes."""
+    """This process has as many members as it may have."""
 
     def __init__(self) -> None:
         super().__init__("The server is full.")
 
 
+class TooManyConnectionsError(SharechatError):
+    """One address has as many connections as it may have."""
+
+    def __init__(self) -> None:
+        super().__init__("Close some of the other connections first.")
+
+
 class NotStoredError(SharechatError):
-    """A message could not be stored; the text is the reason, in words for its sender."""
+    """A message could not be stored; the text tells its author why."""
 
 
 class ConnectionClosedError(SharechatError):
-    """The peer has gone, or the connection was closed: nothing more comes or goes."""
+    """The peer has gone, or the connection was closed: nothing more is sent or received."""

@@ -1,30 +1,12 @@
-"""The values that the whole system speaks of: messages, the log they form, members, rooms."""
+"""The values that the whole system handles: messages, the log they form, members, rooms."""
 
 import enum
-import re
-import time
-import uuid
-from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
-from random import Random, SystemRandom
-from typing import NewType, TypeVar, cast
+from collections.abc import Callable
+from datetime import datetime
 
 import msgspec
 
-from sharechat.domain.errors import MessageNotFoundError, RoomNotFoundError
-
-T = TypeVar("T")
-
-# Message ids have to differ, not to be secret; the system's randomness takes a system call.
-_random = Random(SystemRandom().getrandbits(128))  # noqa: S311
-
-RoomId = NewType("RoomId", str)
-MemberId = NewType("MemberId", str)
-MessageId = NewType("MessageId", str)
-ProcessId = NewType("ProcessId", str)
-"""Ids are UUIDs in their canonical form: 36 characters, lower case."""
-
-_UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+from sharechat.domain.ids import MemberId, MessageId, RoomId
 
 
 class MessageType(enum.StrEnum):
@@ -32,11 +14,11 @@ class MessageType(enum.StrEnum):
     JOINED = "joined"
     LEFT = "left"
     FAILED = "failed"
-    """Told to the sender alone; never stored."""
+    """Sent to the author alone, and never stored."""
 
 
 class Identity(msgspec.Struct, frozen=True, gc=False):
-    """Who a member is, for as long as its connection lasts: JSON `{"id", "name"}`."""
+    """Who a member is for as long as its connection lasts: JSON `{"id", "name"}`."""
 
     id: MemberId
     name: str
@@ -51,7 +33,7 @@ class RoomInfo(msgspec.Struct, frozen=True, gc=False):
 
 
 class Draft(msgspec.Struct, frozen=True, gc=False):
-    """A message before it is stored. Its id is chosen here, so that storing can be retried."""
+    """A message before it is stored. It has its id already, so storing it can be retried."""
 
     id: MessageId
     room_id: RoomId
@@ -89,111 +71,24 @@ class Entry(msgspec.Struct, frozen=True, gc=False, array_like=True):
     message: Message
 
 
-class Batch:
-    """Messages on their way to the members of one room, encoded at most once.
-
-    Every member of the room is handed the same object, so what was encoded for the first
-    one serves the others.
-    """
-
-    __slots__ = ("_encoded", "_json", "messages")
-
-    def __init__(self, messages: Sequence[Message]) -> None:
-        self.messages = messages
-        self._json: list[bytes] | None = None
-        self._encoded: dict[object, object] = {}
-
-    @property
-    def json(self) -> list[bytes]:
-        """The JSON text of each message, in UTF-8."""
-        if self._json is None:
-            self._json = [to_json(message) for message in self.messages]
-        return self._json
-
-    @property
-    def size(self) -> int:
-        """How many bytes of JSON the batch holds."""
-        return sum(map(len, self.json))
-
-    def since(self, index: int) -> "Batch":
-        """Return the batch without its first `index` messages; nothing is encoded again."""
-        if index == 0:
-            return self
-        rest = Batch(self.messages[index:])
-        rest._json = self.json[index:]
-        return rest
-
-    def once(self, encode: Callable[[list[bytes]], T]) -> T:
-        """Return `encode(self.json)`, computed on the first call with this `encode` only."""
-        if encode not in self._encoded:
-            self._encoded[encode] = encode(self.json)
-        return cast(T, self._encoded[encode])
-
-
 to_json: Callable[[object], bytes] = msgspec.json.Encoder().encode
 
 
-def parse_room_id(text: str) -> RoomId:
-    """Return `text` as a room id.
-
-    Raises RoomNotFoundError if it is no UUID: a room of that id cannot exist.
-    """
-    lowered = text.lower()
-    if not _UUID.fullmatch(lowered):
-        raise RoomNotFoundError
-    return RoomId(lowered)
+def joined(id_: MessageId, room_id: RoomId, member: Identity) -> Draft:
+    return Draft(id_, room_id, member, MessageType.JOINED, f"{member.name} joined the room.")
 
 
-def parse_message_id(text: str) -> MessageId:
-    """Return `text` as a message id, or raise MessageNotFoundError if it is no UUID."""
-    lowered = text.lower()
-    if not _UUID.fullmatch(lowered):
-        raise MessageNotFoundError
-    return MessageId(lowered)
+def left(id_: MessageId, room_id: RoomId, member: Identity) -> Draft:
+    return Draft(id_, room_id, member, MessageType.LEFT, f"{member.name} left the room.")
 
 
-def new_room_id() -> RoomId:
-    return RoomId(str(uuid.uuid4()))
+def chat(id_: MessageId, room_id: RoomId, member: Identity, text: str) -> Draft:
+    return Draft(id_, room_id, member, MessageType.CHAT, text)
 
 
-def new_member_id() -> MemberId:
-    return MemberId(str(uuid.uuid4()))
-
-
-def new_process_id() -> ProcessId:
-    return ProcessId(str(uuid.uuid4()))
-
-
-def new_message_id() -> MessageId:
-    """Return a UUIDv7 (RFC 9562, section 5.7): ids made later sort later.
-
-    The indexes of the messages then grow at one end instead of everywhere.
-    """
-    milliseconds = time.time_ns() // 1_000_000
-    value = (milliseconds & 0xFFFF_FFFF_FFFF) << 80 | _random.getrandbits(80)
-    value = value & ~(0xF << 76) | 0x7 << 76  # the version
-    value = value & ~(0x3 << 62) | 0x2 << 62  # the variant
-    h = f"{value:032x}"
-    return MessageId(f"{h[:8]}-{h[8:12]}-{h[12:16]}-{h[16:20]}-{h[20:]}")
-
-
-def joined(room_id: RoomId, member: Identity) -> Draft:
-    text = f"{member.name} joined the room."
-    return Draft(new_message_id(), room_id, member, MessageType.JOINED, text)
-
-
-def left(room_id: RoomId, member: Identity) -> Draft:
-    text = f"{member.name} left the room."
-    return Draft(new_message_id(), room_id, member, MessageType.LEFT, text)
-
-
-def chat(room_id: RoomId, member: Identity, text: str) -> Draft:
-    return Draft(new_message_id(), room_id, member, MessageType.CHAT, text)
-
-
-def failed(draft: Draft, reason: str) -> Message:
-    """Return what the author of `draft` is told when it could not be stored."""
-    return stamp(draft, datetime.now(UTC), type_=MessageType.FAILED, text=reason)
+def failed(draft: Draft, reason: str, when: datetime) -> Message:
+    """Return the message that tells the author of `draft` why it could not be stored."""
+    return stamp(draft, when, type_=MessageType.FAILED, text=reason)
 
 
 def stamp(

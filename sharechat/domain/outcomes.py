@@ -1,11 +1,15 @@
-"""Every way to be turned away: close codes and problem types, in one table.
+"""Every close code and every problem type, in one table.
 
-The README shows this table to clients. Of each it says whether coming back makes sense.
+The README shows this table to clients. Each row says whether it makes sense to try again.
 """
 
 from typing import NamedTuple
 
 from sharechat.domain import errors
+from sharechat.domain.messages import to_json
+
+RETRY_AFTER = 5
+"""Seconds after which a client should try again, where that makes sense."""
 
 
 class Close(NamedTuple):
@@ -13,8 +17,11 @@ class Close(NamedTuple):
 
     code: int
     reason: str
-    come_back: bool
+    retry: bool
 
+
+NORMAL = Close(1000, "", True)
+"""Nothing is wrong: the client ended the connection itself. Not in the table."""
 
 BAD_FRAME = Close(1002, "That is not the websocket protocol.", False)
 NOT_UTF8 = Close(1007, "A message has to be valid UTF-8.", False)
@@ -38,17 +45,26 @@ CLOSES = (
 
 
 class Problem(NamedTuple):
-    """What a REST request or a handshake is refused with (RFC 9457)."""
+    """Why a REST request or a websocket's handshake is refused (RFC 9457)."""
 
     status: int
     slug: str
     title: str
-    come_back: bool
+    retry: bool
 
     @property
     def uri(self) -> str:
-        """The problem's type: a tag URI (RFC 4151), a name that promises no page."""
+        """The problem's type: a tag URI (RFC 4151), which names it without promising a page."""
         return f"tag:sharechat.dev,2026:{self.slug}"
+
+    def to_json(self, detail: str) -> bytes:
+        """Return the body of the response that refuses a request for the reason `detail`."""
+        return problem_json(self.status, self.uri, self.title, detail)
+
+
+def problem_json(status: int, uri: str, title: str, detail: str) -> bytes:
+    """Return the body of an application/problem+json response (RFC 9457, section 3)."""
+    return to_json({"type": uri, "title": title, "status": status, "detail": detail})
 
 
 BAD_QUERY = Problem(400, "bad-query", "The query makes no sense", False)
@@ -82,6 +98,7 @@ PROBLEM_OF: dict[type[errors.SharechatError], Problem] = {
     errors.MessageNotFoundError: BAD_CURSOR,
     errors.WrongKeyError: WRONG_KEY,
     errors.UnavailableError: UNAVAILABLE,
+    errors.TooManyConnectionsError: TOO_MANY,
     errors.FullError: FULL,
     errors.StoppingError: STOPPING,
 }

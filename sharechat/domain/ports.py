@@ -1,8 +1,8 @@
-"""What the actors ask of the world: the three ports and their whole contracts.
+"""The ports: what the actors need from the outside, and the contract of each.
 
-Every adapter of a port passes the port's contract suite in `tests/integration`. No
-adapter lets an error of its vendor through: they raise what is named here (see
-`sharechat.domain.errors`) and `trio.Cancelled`.
+Every adapter of a port passes that port's contract suite in `tests/integration`. An adapter
+lets none of its vendor's errors through: it raises only what is named here (see
+`sharechat.domain.errors`), and `trio.Cancelled`.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -10,22 +10,15 @@ from typing import NamedTuple, Protocol
 
 import trio
 
+from sharechat.domain.batch import Batch
 from sharechat.domain.errors import (
     LeaseLostError,
     NotAMemberError,
     RejectedError,
     RoomNotFoundError,
 )
-from sharechat.domain.messages import (
-    Batch,
-    Draft,
-    Entry,
-    Identity,
-    MessageId,
-    ProcessId,
-    RoomId,
-    RoomInfo,
-)
+from sharechat.domain.ids import MessageId, ProcessId, RoomId
+from sharechat.domain.messages import Draft, Entry, Identity, RoomInfo
 from sharechat.domain.outcomes import Close
 
 Refusal = RoomNotFoundError | NotAMemberError | LeaseLostError | RejectedError
@@ -42,15 +35,15 @@ class Present(NamedTuple):
 class Repository(Protocol):
     """The rooms, their logs and their members: the source of truth.
 
-    Any number of processes use one Repository at the same time. What a method returned is
-    durable. Every method may raise UnavailableError: the Repository cannot be reached, and
-    whether the change was made is not known. Every change can be asked for again with the
-    same arguments; it is then made once. Cancelling a method leaves it unknown, likewise,
-    whether its change was made; the Repository stays usable.
+    Any number of processes use one Repository at the same time. When a method returns, its
+    change is durable. Every method may raise UnavailableError: the Repository cannot be
+    reached, and whether the change was made is unknown. Every change may be repeated with the
+    same arguments; it is made once. After a cancelled call it is likewise unknown whether the
+    change was made; the Repository stays usable.
     """
 
     async def create_room(self, room: RoomInfo, key_hash: bytes) -> None:
-        """Add an empty room that `delete_room` removes for whoever has `key_hash`."""
+        """Add an empty room, which `delete_room` removes if it is given the same `key_hash`."""
         ...
 
     async def get_room(self, room_id: RoomId) -> RoomInfo:
@@ -83,7 +76,7 @@ class Repository(Protocol):
         - A draft whose id is already stored in its room is not stored again: it gets the
           entry that it became then.
         - `joined` makes its author a member, the last in order of joining, who is in the
-          room through `process_id`. It is refused with LeaseLostError if that process has
+          room through `process_id`. It is refused with LeaseLostError if that process holds
           no lease.
         - `left` ends the membership. `chat` and `left` are refused with NotAMemberError if
           the author is not a member at that point of the log: each `joined` has at most
@@ -91,15 +84,15 @@ class Repository(Protocol):
         - A room that does not exist: RoomNotFoundError. Text that cannot be stored, such
           as a NUL: RejectedError.
 
-        The caller may give any number of drafts, and none twice in one call.
+        The caller may pass any number of drafts, but no draft twice in one call.
         """
         ...
 
     async def read(self, room_id: RoomId, *, after: int, limit: int) -> list[Entry]:
         """Return the entries from `seq` `after` + 1 on, oldest first, `limit` at most.
 
-        Since a log has no gaps, every page of it can be asked for by arithmetic. An empty
-        list: there is nothing after `after`. Raises RoomNotFoundError.
+        Returns an empty list if there is nothing after `after`. Since a log has no gaps, the
+        bounds of any page can be computed. Raises RoomNotFoundError.
         """
         ...
 
@@ -117,29 +110,29 @@ class Repository(Protocol):
     async def remove_stale_rooms(self, age: float) -> list[RoomId]:
         """Remove rooms that nobody has been in for `age` seconds; return their ids.
 
-        If there are very many, some of them; the others another time. The time that counts
-        is that of the last entry, or of the making of the room.
+        A room's age counts from its last entry or, if it has none, from its creation. If
+        there are very many such rooms, only some are removed; call again for the others.
         """
         ...
 
     async def open_lease(self, process_id: ProcessId) -> None:
-        """Make a process known as living, so that members can join through it."""
+        """Register a process as alive, so that members can join through it."""
         ...
 
     async def renew_lease(self, process_id: ProcessId) -> Mapping[ProcessId, int]:
-        """Say that the process lives, and return a number for each living process.
+        """Record that the process is alive; return the renewal number of each live process.
 
-        The number of a process grows whenever it renews. Nothing here depends on a clock:
-        who watches the numbers judges by its own. Raises LeaseLostError if `end_lease`
+        A process's number grows each time it renews. No clock is involved: an observer
+        watches the numbers and judges by its own clock. Raises LeaseLostError if `end_lease`
         has been called for `process_id`.
         """
         ...
 
     async def end_lease(self, process_id: ProcessId, renewal: int | None = None) -> bool:
-        """Declare a process dead, for good; return whether it now is.
+        """Declare a process dead for good; return whether it now is.
 
-        With `renewal`, only if that is still the number of its last renewal: so a process
-        that came back just in time stays alive.
+        With `renewal`, do so only if that is still its renewal number: a process that renewed
+        just in time stays alive.
         """
         ...
 
@@ -157,42 +150,50 @@ class Repository(Protocol):
 
 
 class Listener(Protocol):
-    """Who hears what a Queue brings. Its methods neither wait nor raise."""
+    """Receives what a Queue brings. Its methods neither wait nor raise."""
 
     def heard(self, room_id: RoomId, entries: Sequence[Entry]) -> None:
-        """Some process published this, perhaps this one, perhaps not for the first time."""
+        """Take entries that some process published: perhaps this one, perhaps not first."""
         ...
 
     def missed(self, room_ids: Collection[RoomId]) -> None:
-        """Something may have been published to these rooms that was not heard."""
+        """Learn that entries of these rooms may have been published and not been heard."""
         ...
 
 
 class Queue(Protocol):
-    """The bus between processes: fast, and free to lose, repeat and reorder.
+    """The bus between processes. It is fast, and may lose, repeat and reorder anything.
 
-    Nothing depends on it but speed: what it lost is read from the Repository.
+    Only speed depends on it: what it loses is read from the Repository.
     """
 
     def publish(self, room_id: RoomId, entries: Sequence[Entry]) -> None:
-        """Offer entries of a room's log to all who subscribe to it. Never waits.
+        """Send entries of a room's log to every process that subscribes to it. Never waits.
 
-        If the Queue is away or its bounded buffer is full they are dropped. No entries at
-        all means "look at this room": they arrive as such, and who hears that asks the
-        Repository. Whether the publisher hears itself is left open.
+        Entries are dropped if the Queue is away or its bounded buffer is full; once it works
+        again, the subscribers are told that they missed something. Whether the publisher
+        hears its own entries is not specified.
+        """
+        ...
+
+    def publish_look(self, room_id: RoomId) -> None:
+        """Tell every process that subscribes to a room to look at it. Never waits.
+
+        Their listeners are told that they missed something. Used when a room has changed
+        otherwise than by entries, such as when it has been deleted.
         """
         ...
 
     def subscribe(self, room_id: RoomId) -> None:
         """Begin to hear a room. Never waits.
 
-        Once it is heard the listener is told that it missed something, since it may have
-        until then; and so again after every interruption.
+        As soon as it is heard the listener is told that it missed something, since that may
+        be so; and again after every interruption.
         """
         ...
 
     def unsubscribe(self, room_id: RoomId) -> None:
-        """Stop hearing a room; harmless if it is not heard. Never waits."""
+        """Stop hearing a room; does nothing if it is not heard. Never waits."""
         ...
 
     async def run(
@@ -201,52 +202,66 @@ class Queue(Protocol):
         *,
         task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
     ) -> None:
-        """Carry messages until cancelled, reconnecting as needed.
+        """Carry messages until cancelled, reconnecting as needed. Called once.
 
-        Started at once, connected or not. Cancelling closes what is open. Called once.
+        Reports that it has started at once, whether connected or not. Cancelling closes
+        every connection.
         """
         ...
 
     def check(self) -> None:
         """Return if the Queue works; raise UnavailableError, with the reason, if not.
 
-        Says nothing before `run` has started.
+        The answer means nothing before `run` has started.
         """
         ...
 
 
 class Connection(Protocol):
-    """One client, as one member's two tasks see it: one receives, the other sends."""
+    """One client, as the two tasks of its member see it: one receives, the other sends.
+
+    What is sent goes through one outgoing buffer, which `offer` fills and `drain` empties.
+    """
 
     async def receive(self) -> str:
         """Return the next text that the client sent.
 
-        Raises ConnectionClosedError once the client has gone and all that it sent before
-        has been returned. A client that breaks the rules (not UTF-8, too large) counts as
-        gone, and is told why by `aclose`. Cancelling loses nothing: the text is returned
-        by the next call.
+        Raises ConnectionClosedError when the client has gone, after everything that it sent
+        before has been returned. A client that violates the protocol (text that is not
+        UTF-8, or too large) counts as gone, and `aclose` tells it why. A cancelled call loses
+        nothing: the next one returns the text.
         """
         ...
 
-    def send_nowait(self, batch: Batch) -> None:
-        """Send a batch if that needs no waiting.
+    def offer(self, batch: Batch) -> bool:
+        """Take a batch to be sent, one message a frame, or return False. Never waits.
 
-        Raises trio.WouldBlock, having sent nothing, if it would have to wait.
-
-        Must not be called while `send` runs. Raises ConnectionClosedError.
+        A batch is taken as a whole or not at all. If nothing waits in the buffer, a batch of
+        any size is taken; otherwise only as much as keeps the buffer small. What is taken is
+        sent in the order of the calls, at once as far as that is possible without waiting;
+        the caller must see that `drain` is called for the rest. Raises ConnectionClosedError.
         """
         ...
 
-    async def send(self, batches: Sequence[Batch]) -> None:
-        """Send the batches' messages, one a frame, waiting for as long as the client takes.
+    @property
+    def backlog(self) -> int:
+        """How many bytes have been taken and wait in the buffer."""
+        ...
 
-        Raises ConnectionClosedError. After a cancelled send the connection can only be closed.
+    async def drain(self) -> None:
+        """Wait until everything that was taken has been sent, however slow the client is.
+
+        One task at a time may wait; others may call `offer` meanwhile. Raises
+        ConnectionClosedError if the client has gone, has made no progress for some seconds,
+        or the connection is closed. After a cancelled call the connection can only be closed.
         """
         ...
 
     async def aclose(self, close: Close | None = None) -> None:
-        """Close the connection, saying why, unless it is closed already.
+        """Close the connection, telling the client why, unless it is closed already.
 
-        Ends within seconds whatever the client does, also when cancelled.
+        What waits in the buffer may be dropped, but no message is cut in two unless the
+        client does not read. Ends within seconds whatever the client does, and closes the
+        connection also when it is cancelled.
         """
         ...

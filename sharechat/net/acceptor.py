@@ -1,48 +1,46 @@
-"""Serving the application until the process is told to stop.
+"""Serving the application on a socket until the process is told to stop.
 
-Hypercorn speaks HTTP, answers handshakes and runs the ASGI lifespan. The accept loop is
-our own, so that each connection is a Transport which the websocket route can find.
+Hypercorn speaks HTTP and answers handshakes. The accept loop is our own, so that a websocket
+can take over its connection from hypercorn afterwards.
 """
 
 import errno
 import socket
 from collections.abc import Awaitable, Callable
+from contextlib import ExitStack
 
 import structlog
 import trio
 from h11 import LocalProtocolError
 from hypercorn.config import Config
-from hypercorn.trio.lifespan import Lifespan
 from hypercorn.trio.tcp_server import TCPServer
 from hypercorn.trio.worker_context import WorkerContext
-from hypercorn.typing import AppWrapper, ConnectionState, LifespanState
+from hypercorn.typing import ConnectionState
 from hypercorn.utils import wrap_app
-from quart_trio import QuartTrio
 
-from sharechat.actors.controller import Controller
-from sharechat.domain.messages import to_json
-from sharechat.domain.outcomes import TOO_MANY
+from sharechat.domain.errors import TooManyConnectionsError
+from sharechat.domain.outcomes import RETRY_AFTER, TOO_MANY
 from sharechat.net.admission import Admission
+from sharechat.net.handover import Asgi, Handover, answering_handshakes, in_state
+from sharechat.net.heartbeat import Heartbeat
 from sharechat.net.transport import GONE, Transport
-from sharechat.web.problems import RETRY_AFTER, describe
-from sharechat.web.websocket import TRANSPORT
 
 log = structlog.get_logger()
 
 BACKLOG = 4096
-"""How many connections may wait to be accepted: a whole room coming back at once."""
+"""How many connections may wait to be accepted: a whole room that comes back at once."""
 
 GRACE = 1
 """Seconds that connections get to end after their members have left."""
 
-_TOO_MANY_BODY = to_json(describe(TOO_MANY, "Close some of the others first."))
+_BODY = TOO_MANY.to_json(str(TooManyConnectionsError()))
 _TOO_MANY = (
     f"HTTP/1.1 {TOO_MANY.status} Too Many Requests\r\nRetry-After: {RETRY_AFTER}\r\n"
     "Connection: close\r\nContent-Type: application/problem+json\r\n"
-    f"Content-Length: {len(_TOO_MANY_BODY)}\r\n\r\n"
-).encode() + _TOO_MANY_BODY
+    f"Content-Length: {len(_BODY)}\r\n\r\n"
+).encode() + _BODY
 
-_OUT_OF_FILES = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
+_OUT_OF_RESOURCES = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 
 
 def bind(host: str, port: int) -> socket.socket:
@@ -63,108 +61,82 @@ def bind(host: str, port: int) -> socket.socket:
 
 
 async def serve(
-    app: QuartTrio,
-    controller: Controller,
+    app: Asgi,
     admission: Admission,
     listener: socket.socket,
     *,
     until: Callable[[], Awaitable[object]],
+    drain: Callable[[], Awaitable[object]],
     started: Callable[[], None] = lambda: None,
 ) -> None:
     """Serve `app` on a listening socket until `until()` returns, then drain.
 
-    `started()` is called once requests are answered. When draining, every member hears a
-    close and has left before this returns. Cancelling ends everything at once.
-    Raises hypercorn's LifespanFailureError if the application cannot start.
+    `started()` is called once connections are accepted. To drain, no more are accepted,
+    `drain()` makes the members leave, and the other connections get a moment to end.
+    Cancelling ends every connection at once. `listener` is closed in any case.
     """
-    config = Config()
-    config.errorlog = None
-    config.include_server_header = False
-    wrapped = wrap_app(app, 0, "asgi")
-    state: LifespanState = {}
-    lifespan = Lifespan(wrapped, config, state)
-    context = WorkerContext(max_requests=None)
     with listener:
-        async with trio.open_nursery() as lifespan_nursery:
-            await lifespan_nursery.start(lifespan.handle_lifespan)
-            await lifespan.wait_for_startup()
-            async with trio.open_nursery() as connections:
-                handler = _Handler(wrapped, config, context, state, admission)
-                connections.start_soon(handler.cut_off_stuck)
-                async with trio.open_nursery() as acceptor:
-                    acceptor.start_soon(_accept, listener, connections, handler)
-                    started()
-                    await until()
-                    log.info("stopping")
-                    acceptor.cancel_scope.cancel()
-                listener.close()
-                await controller.stop()
-                await context.terminated.set()
-                await handler.drain(GRACE)
-                connections.cancel_scope.cancel()
-            await lifespan.wait_for_shutdown()
-            lifespan_nursery.cancel_scope.cancel()
+        connections = _Connections(app, admission)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(connections.heartbeat.run)
+            async with trio.open_nursery() as accepting:
+                accepting.start_soon(_accept, listener, nursery, connections)
+                started()
+                await until()
+                log.info("stopping")
+                accepting.cancel_scope.cancel()
+            listener.close()
+            await drain()
+            await connections.drain(GRACE)
+            nursery.cancel_scope.cancel()
 
 
-class _Handler:
-    """Serves one accepted connection, to its end, whatever happens."""
+class _Connections:
+    """All open connections, each served by a task of its own that lasts as long."""
 
-    def __init__(
-        self,
-        app: AppWrapper,
-        config: Config,
-        context: WorkerContext,
-        state: LifespanState,
-        admission: Admission,
-    ) -> None:
-        self._app = app
-        self._config = config
-        self._context = context
-        self._state = state
+    def __init__(self, app: Asgi, admission: Admission) -> None:
+        self.heartbeat = Heartbeat()
+        self._app = wrap_app(answering_handshakes(app), 0, "asgi")
         self._admission = admission
+        self._config = Config()
+        self._config.errorlog = None
+        self._config.include_server_header = False
+        self._context = WorkerContext(max_requests=None)
         self._open: set[Transport] = set()
         self._all_ended = trio.Event()
 
     async def drain(self, seconds: float) -> None:
-        """Wait until every connection has ended; abort those that have not after `seconds`.
+        """Wait until every connection has ended; abort those that are left after `seconds`.
 
-        Hypercorn shields what it sends from being cancelled: only a socket that is gone
-        ends that. And it waits for other things that only being cancelled ends.
+        Hypercorn shields what it sends from cancellation, so only a socket that is gone ends
+        that.
         """
+        await self._context.terminated.set()
         if self._open:
             with trio.move_on_after(seconds):
                 await self._all_ended.wait()
         for transport in list(self._open):
             transport.abort()
 
-    async def cut_off_stuck(self) -> None:
-        """Abort, until cancelled, the connections that hypercorn keeps for nothing."""
-        while True:
-            await trio.sleep(1)
-            for transport in [transport for transport in self._open if transport.stuck]:
-                transport.abort()
-
-    async def __call__(self, sock: socket.socket, address: str) -> None:
+    async def serve(self, sock: socket.socket, address: str) -> None:
+        """Serve one accepted connection to its end, and close it, whatever happens."""
         transport = Transport(sock)
         self._open.add(transport)
-        state = ConnectionState({**self._state, TRANSPORT: transport})
         try:
-            with self._admission.admit(address) as welcome:
-                if not welcome:
+            with ExitStack() as admitted:
+                try:
+                    admitted.enter_context(self._admission.admit_connection(address))
+                except TooManyConnectionsError:
                     await _turn_away(transport)
-                    return
-                # TCPServer asks of its stream what a Transport has, and no more.
-                await TCPServer(self._app, self._config, self._context, state, transport)  # type: ignore[arg-type]
-                if transport.successor is not None:
-                    await transport.successor()
+                else:
+                    await Handover(transport, self.heartbeat).run(self._serve_http)
         except* GONE:
-            pass  # It went before it could be answered.
+            pass  # The peer went before it could be answered.
         except* (UnicodeDecodeError, LocalProtocolError):
-            # Bytes in a header, or a client that does not wait for its answer, that
-            # hypercorn did not expect.
+            # Hypercorn does not expect some bytes in headers, nor a client that does not wait.
             log.info("connection ended, its request made no sense", address=address)
         except* Exception:
-            # One connection's failure is not the server's.
+            # The failure of one connection must not end the server.
             log.exception("connection failed")
         finally:
             transport.close()
@@ -172,16 +144,20 @@ class _Handler:
             if self._context.terminated.is_set() and not self._open:
                 self._all_ended.set()
 
+    async def _serve_http(self, handover: Handover) -> None:
+        state = ConnectionState(in_state(handover))
+        # TCPServer asks nothing of its stream that a Handover does not have.
+        await TCPServer(self._app, self._config, self._context, state, handover)  # type: ignore[arg-type]
+
 
 async def _turn_away(transport: Transport) -> None:
-    await transport.send_all(_TOO_MANY)
-    await transport.aclose()
+    transport.write(_TOO_MANY)
+    await transport.drain()
+    await transport.aclose(GRACE)
 
 
 async def _accept(
-    listener: socket.socket,
-    connections: trio.Nursery,
-    handler: Callable[[socket.socket, str], Awaitable[None]],
+    listener: socket.socket, nursery: trio.Nursery, connections: _Connections
 ) -> None:
     """Start a task for every connection until cancelled."""
     while True:
@@ -191,9 +167,9 @@ async def _accept(
             sock.setblocking(False)
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         except OSError as error:
-            if error.errno in _OUT_OF_FILES:
+            if error.errno in _OUT_OF_RESOURCES:
                 log.warning("cannot accept", reason=error.strerror)
                 await trio.sleep(0.1)
-            # Anything else concerns a connection that ended before it was accepted.
+            # Any other error concerns a connection that ended before it was accepted.
             continue
-        connections.start_soon(handler, sock, address[0])
+        nursery.start_soon(connections.serve, sock, address[0])

@@ -1,58 +1,59 @@
-"""The Connection over a Transport: the websocket protocol without anything in between."""
+"""The Connection over a Transport: the websocket protocol with nothing in between."""
 
 import math
 from collections import deque
-from collections.abc import Sequence
 
 import trio
 
+from sharechat.domain.batch import Batch
 from sharechat.domain.errors import ConnectionClosedError
-from sharechat.domain.messages import Batch
-from sharechat.domain.outcomes import Close
+from sharechat.domain.outcomes import NORMAL, Close
 from sharechat.net.decoder import Decoder, Goodbye, Ping, Text, Violation
 from sharechat.net.frames import CLOSE, PING, PONG, close_frame, frame, text_frames
-from sharechat.net.transport import GONE, STALL_TIMEOUT, Transport
+from sharechat.net.transport import GONE, Transport
 
 PING_INTERVAL = 20
+"""Seconds between two pings."""
+
 SILENCE = 60
 """Seconds without a byte, while we would read one, after which a peer counts as dead."""
 
 CLOSE_TIMEOUT = 1
 """Seconds that a closing handshake may take."""
 
-_READ = 1 << 16
-_MAX_CONTROL = 4096
-"""Bytes of control frames that wait for a peer that does not read; more are dropped."""
+BUFFER = 1 << 16
+"""Bytes that may wait in the buffer before `offer` returns False."""
 
-_NORMAL = Close(1000, "", True)
+_MOST_CONTROL = 4096
+"""Bytes past BUFFER that control frames may take up; more of them are dropped."""
+
+_READ = 1 << 16
 
 
 class DirectConnection:
-    """See `sharechat.domain.ports.Connection`. The Transport must have been taken over."""
+    """See `sharechat.domain.ports.Connection`. From now on nobody else may use the Transport."""
 
-    def __init__(self, transport: Transport, decoder: Decoder) -> None:
+    def __init__(
+        self, transport: Transport, decoder: Decoder, *, close_timeout: float = CLOSE_TIMEOUT
+    ) -> None:
         self._transport = transport
         self._decoder = decoder
+        self._close_timeout = close_timeout
         self._texts: deque[str] = deque()
-        self._violation: Close | None = None
+        # Why there will be no more texts, once that is so.
+        self._end: Goodbye | Violation | None = None
         self._peer_gone = False
-        self._goodbye: Goodbye | None = None
         self._closing = False
         self._ping_at = trio.current_time() + PING_INTERVAL
-        # While we do not read, the peer cannot show that it lives.
+        # Infinite while we do not read, since the peer cannot show then that it lives.
         self._silent_since = math.inf
-        # What a write that was begun has left: nothing may come before it.
-        self._rest: memoryview | None = None
-        self._begun: Batch | None = None
-        self._control = b""
-        self._sending = False
 
     async def receive(self) -> str:
         if self._texts:
             await trio.lowlevel.checkpoint()
             return self._texts.popleft()
         while not self._texts:
-            if self._violation or self._peer_gone or self._goodbye:
+            if self._end or self._peer_gone:
                 raise ConnectionClosedError
             self._silent_since = trio.current_time()
             try:
@@ -61,10 +62,10 @@ class DirectConnection:
                 data = b""
             finally:
                 self._silent_since = math.inf
-            self._sort_out(data)
+            self._take(data)
         return self._texts.popleft()
 
-    def _sort_out(self, data: bytes) -> None:
+    def _take(self, data: bytes) -> None:
         self._peer_gone = not data
         ping = None
         for event in self._decoder.feed(data):
@@ -73,14 +74,33 @@ class DirectConnection:
                     self._texts.append(text)
                 case Ping():
                     ping = event
-                case Goodbye():
-                    self._goodbye = event
-                case Violation(close):
-                    self._violation = close
+                case Goodbye() | Violation():
+                    self._end = event
         if ping is not None:
-            # The last of several may stand for all (RFC 6455, section 5.5.3): a write for
-            # each of the thousands that fit into one read would keep everyone waiting.
+            # One pong may answer several pings (RFC 6455, section 5.5.3). A read may hold
+            # thousands of them, and a write for each would make every other client wait.
             self._send_control(frame(PONG, ping.payload))
+
+    def offer(self, batch: Batch) -> bool:
+        frames = batch.once(text_frames)
+        backlog = self._transport.backlog
+        if backlog and backlog + len(frames) > BUFFER:
+            return False
+        try:
+            self._transport.write(frames)
+        except GONE:
+            raise ConnectionClosedError from None
+        return True
+
+    @property
+    def backlog(self) -> int:
+        return self._transport.backlog
+
+    async def drain(self) -> None:
+        try:
+            await self._transport.drain()
+        except GONE:
+            raise ConnectionClosedError from None
 
     def beat(self, now: float) -> None:
         """Ping if it is time to; abort if the peer has been silent for too long."""
@@ -90,65 +110,16 @@ class DirectConnection:
         if now >= self._ping_at:
             self._ping_at = now + PING_INTERVAL
             self._send_control(frame(PING, b""))
-        if self._rest and not self._sending:
-            # A control frame that did not fit; in a quiet room nothing else would take it on.
-            self._send_control(b"")
+        elif self._transport.backlog:
+            # Perhaps a control frame that did not fit. In a quiet room nobody else sends it.
+            self._send_control()
 
-    def send_nowait(self, batch: Batch) -> None:
-        if self._rest or self._control or self._sending:
-            raise trio.WouldBlock
-        data = batch.once(text_frames)
+    def _send_control(self, data: bytes = b"") -> None:
+        """Send what waits as far as possible, and then a control frame unless too much waits."""
         try:
-            rest = self._transport.write_nowait(data)
-        except GONE:
-            raise ConnectionClosedError from None
-        if rest is None:
-            return
-        if len(rest) < len(data):
-            self._rest, self._begun = rest, batch
-        raise trio.WouldBlock
-
-    async def send(self, batches: Sequence[Batch]) -> None:
-        frames = [batch.once(text_frames) for batch in batches if batch is not self._begun]
-        self._begun = None
-        self._sending = True
-        try:
-            await self._write(b"".join(frames))
-            while self._control:  # It came while we waited.
-                await self._write(b"")
-        except GONE:
-            raise ConnectionClosedError from None
-        finally:
-            self._sending = False
-
-    async def _write(self, data: bytes) -> None:
-        """Write what is left from before, then `data`; whatever is not written is kept."""
-        data = b"".join((self._rest or b"", self._control, data))
-        self._control = b""
-        self._rest = self._transport.write_nowait(data)
-        await trio.lowlevel.checkpoint()
-        while self._rest:
-            with trio.move_on_after(STALL_TIMEOUT) as stall:
-                await self._transport.wait_writable()
-            size = len(self._rest)
-            self._rest = self._transport.write_nowait(self._rest)
-            # The kernel says "writable" only when a third of its buffer is free, which may be
-            # a megabyte: whoever reads slowly has made progress if anything fits.
-            if stall.cancelled_caught and self._rest and len(self._rest) == size:
-                self._transport.abort()
-
-    def _send_control(self, data: bytes) -> None:
-        """Send a control frame now, or between two others."""
-        if len(self._control) < _MAX_CONTROL:
-            self._control += data
-        if self._sending:
-            return
-        try:
-            if self._rest:
-                self._rest = self._transport.write_nowait(self._rest)
-            if not self._rest and self._control:
-                control, self._control = self._control, b""
-                self._rest = self._transport.write_nowait(control)
+            self._transport.flush()
+            if data and self._transport.backlog < BUFFER + _MOST_CONTROL:
+                self._transport.write(data)
         except GONE:
             self._peer_gone = True
 
@@ -158,25 +129,26 @@ class DirectConnection:
             return
         self._closing = True
         in_order = False
-        with trio.move_on_after(CLOSE_TIMEOUT, shield=True):
+        with trio.move_on_after(self._close_timeout, shield=True):
             try:
                 if not self._peer_gone:
-                    await self._shake_hands(self._violation or close or _NORMAL)
+                    await self._shake_hands(close or NORMAL)
                 in_order = True
             except GONE:
-                pass  # It went in the meantime.
+                pass  # The peer went in the meantime.
         if in_order:
             self._transport.close()
         else:
             self._transport.abort()
 
     async def _shake_hands(self, close: Close) -> None:
-        """Say goodbye, or answer the peer's (RFC 6455, section 7)."""
-        if self._goodbye:
-            await self._write(frame(CLOSE, self._goodbye.payload))
+        """Send a close frame, or answer the peer's (RFC 6455, section 7)."""
+        if isinstance(self._end, Goodbye):
+            self._transport.write(frame(CLOSE, self._end.payload))
+            await self._transport.drain()
             return
-        await self._write(close_frame(close.code, close.reason))
-        self._transport.shut_write()
-        # Closing a socket with something unread resets it, and the peer might never see why.
-        while await self._transport.read(_READ):
-            pass
+        if isinstance(self._end, Violation):
+            close = self._end.close
+        self._transport.write(close_frame(close.code, close.reason))
+        await self._transport.drain()
+        await self._transport.aclose(linger=math.inf)

@@ -1,185 +1,168 @@
-"""A TCP connection that hypercorn begins and a websocket's Connection takes over."""
+"""One accepted TCP connection: a socket and the buffer of what it has yet to send."""
 
 import socket
 import struct
-from collections.abc import Awaitable, Callable
+from collections import deque
 from contextlib import suppress
+from itertools import islice
 
 import trio
 
 STALL_TIMEOUT = 10
-"""Seconds that a send may go without any progress before the connection is aborted."""
-
-IDLE_TIMEOUT = 10
-"""Seconds without a byte from us after which hypercorn is told that the peer has gone.
-
-It forgets some connections that it has refused, and reads a request's body for ever. No
-answer of ours takes as long, even to a request that comes five seconds after the last. What
-the peer sends does not count: it might never end.
-"""
-
-PATIENCE = 14
-"""Seconds without a byte from us after which hypercorn is not asked; more than STALL_TIMEOUT."""
-
-LINGER = 1
-"""Seconds that closing waits for the peer to see what was written."""
+"""Seconds without any progress after which `drain` aborts the connection."""
 
 GONE = (trio.BrokenResourceError, trio.ClosedResourceError)
+"""What every method raises once there is no peer to speak to, or no socket."""
+
+_MOST_CHUNKS = 64
+"""How many pieces of the buffer go into one system call."""
 
 
 class Transport:
-    """One accepted, non-blocking socket; what hypercorn's TCPServer takes for a stream.
+    """A non-blocking socket with one outgoing buffer.
 
-    At first its bytes are hypercorn's, both ways: requests, responses, the handshake of a
-    websocket. From `take_over` on hypercorn may send its answer to the handshake; all else
-    that it does is without effect, so it can end and leave the open socket to whoever took
-    over: that is to set `successor`, which `sharechat.net.acceptor` then calls.
+    `write` never waits: what the kernel does not take stays in the buffer, in order, and
+    `drain` waits until it has gone. One task at a time may read, and one may drain.
 
-    One task at a time may read, and one wait to write. Errors are those of
-    `trio.abc.Stream`: BrokenResourceError when the peer has gone or made no progress for
-    STALL_TIMEOUT seconds, ClosedResourceError after `close` or `abort`.
+    Methods raise BrokenResourceError once the peer has gone, and ClosedResourceError once
+    `close` or `abort` has been called.
     """
 
-    def __init__(self, sock: socket.socket) -> None:
+    def __init__(self, sock: socket.socket, *, stall_timeout: float = STALL_TIMEOUT) -> None:
         self.socket = sock
-        self.successor: Callable[[], Awaitable[None]] | None = None
-        self._closed = False
-        self._taken_over = False
-        self._answered = False
-        # Around hypercorn's receive, so that it can be taken off the socket.
-        self._receiving = trio.CancelScope()
-        self._let_go = trio.Event()
-        self._early = b""
-        self._moved_at = trio.current_time()
-        self._lingering = False
+        self.closing = False
+        """Whether the write side has been shut."""
+        self.closed = False
+        self._stall_timeout = stall_timeout
+        self._outgoing: deque[memoryview] = deque()
+        self._backlog = 0
 
     @property
-    def stuck(self) -> bool:
-        """Whether hypercorn keeps the connection though nothing has gone out for too long.
+    def backlog(self) -> int:
+        """How many bytes wait in the buffer."""
+        return self._backlog
 
-        It forgets some of whose request it has not read the end.
+    async def wait_readable(self) -> None:
+        """Wait until `read_nowait` has something to return. Cancelling changes nothing."""
+        self._check()
+        await trio.lowlevel.wait_readable(self.socket)
+
+    def read_nowait(self, max_bytes: int) -> bytes:
+        """Return what has come, b"" at its end. Raises WouldBlock if nothing has."""
+        self._check()
+        try:
+            return self.socket.recv(max_bytes)
+        except BlockingIOError:
+            raise trio.WouldBlock from None
+        except OSError as error:
+            raise trio.BrokenResourceError(str(error)) from error
+
+    async def read(self, max_bytes: int) -> bytes:
+        """Wait for bytes and return them, b"" at the end. Cancelling loses nothing."""
+        while True:
+            # There nearly always is nothing yet, so trying first would cost a system call.
+            await self.wait_readable()
+            try:
+                return self.read_nowait(max_bytes)
+            except trio.WouldBlock:
+                continue
+
+    def write(self, data: bytes) -> None:
+        """Send `data` as far as that is possible now, and put the rest into the buffer."""
+        self._check()
+        sent = 0
+        if not self._outgoing:
+            try:
+                sent = self.socket.send(data)
+            except BlockingIOError:
+                pass
+            except OSError as error:
+                raise trio.BrokenResourceError(str(error)) from error
+        if sent < len(data):
+            self._outgoing.append(memoryview(data)[sent:])
+            self._backlog += len(data) - sent
+
+    def flush(self) -> None:
+        """Send as much of the buffer as is possible now."""
+        self._check()
+        while self._outgoing:
+            chunks = list(islice(self._outgoing, _MOST_CHUNKS))
+            try:
+                sent = self.socket.sendmsg(chunks)
+            except BlockingIOError:
+                return
+            except OSError as error:
+                raise trio.BrokenResourceError(str(error)) from error
+            self._backlog -= sent
+            for chunk in chunks:
+                if sent < len(chunk):
+                    self._outgoing[0] = chunk[sent:]
+                    return
+                sent -= len(chunk)
+                self._outgoing.popleft()
+
+    async def drain(self) -> None:
+        """Wait until the buffer is empty.
+
+        Aborts the connection, and raises BrokenResourceError, if nothing at all could be sent
+        for `stall_timeout` seconds. Cancelling loses nothing: the next call goes on.
         """
-        return not self._taken_over and trio.current_time() >= self._moved_at + PATIENCE
-
-    # What hypercorn calls.
-
-    async def receive_some(self, max_bytes: int) -> bytes:
-        """Return what came, b"" at the end of it. Cancelling loses nothing."""
-        while not (self._taken_over or self._let_go.is_set()):
-            with trio.CancelScope(deadline=self._moved_at + IDLE_TIMEOUT) as self._receiving:
-                data = await self.read(max_bytes)
-                if not self._receiving.cancel_called:
-                    return data
-                self._early = data  # It came for whoever took over in this very moment.
-            if trio.current_time() >= self._moved_at + IDLE_TIMEOUT:
-                return b""
-        await self._let_go.wait()
-        return b""
-
-    async def send_all(self, data: bytes) -> None:
-        """Send everything. After a cancelled send the connection can only be closed."""
-        if self._taken_over and self._answered:
+        if not self._outgoing:
             await trio.lowlevel.checkpoint()
             return
-        self._answered = self._taken_over
-        rest = self.write_nowait(data)
-        self._moved_at = trio.current_time()
-        await trio.lowlevel.checkpoint()
-        while rest:
-            with trio.move_on_after(STALL_TIMEOUT) as stall:
-                await self.wait_writable()
-            size = len(rest)
-            rest = self.write_nowait(rest)
-            # "Writable" means a third of the kernel's buffer; a slow reader frees less in time.
-            if stall.cancelled_caught and rest and len(rest) == size:
+        while self._outgoing:
+            self._check()
+            with trio.move_on_after(self._stall_timeout) as stall:
+                await trio.lowlevel.wait_writable(self.socket)
+            before = self._backlog
+            self.flush()
+            # The kernel reports "writable" only when a third of its buffer is free, which may
+            # be a megabyte; for a slow reader it is progress if anything fits.
+            if stall.cancelled_caught and self._backlog == before > 0:
                 self.abort()
                 raise trio.BrokenResourceError("the peer does not read")
-            self._moved_at = trio.current_time()
 
-    async def send_eof(self) -> None:
-        await trio.lowlevel.checkpoint()
-        if not self._taken_over:
-            self.shut_write()
+    def shut_write(self) -> None:
+        """Tell the peer that nothing more comes; what the kernel holds is still delivered."""
+        if not (self.closing or self.closed):
+            self.closing = True
+            with suppress(OSError):  # The peer may have closed first.
+                self.socket.shutdown(socket.SHUT_WR)
 
-    async def aclose(self) -> None:
-        """Close the socket, unless it has been taken over; at once if cancelled.
+    async def aclose(self, linger: float) -> None:
+        """Shut the write side, wait up to `linger` seconds for the peer to close, and close.
 
-        A socket that is closed with something unread is reset, and the peer might never
-        see what was written: so for a moment what comes is read, and dropped.
+        A socket that is closed with something unread is reset, and then the peer may never
+        see what was written; so what still comes is read and dropped. If cancelled, the
+        socket is closed at once.
         """
-        self._receiving.cancel()
-        self._let_go.set()
-        await trio.lowlevel.checkpoint()
-        if self._taken_over or self._lingering:
-            return
-        self._lingering = True
         try:
             self.shut_write()
-            with trio.move_on_after(LINGER), suppress(*GONE):
+            with trio.move_on_after(linger), suppress(*GONE):
                 while await self.read(1 << 16):
                     pass
         finally:
             self.close()
 
-    # What takes over.
-
-    def take_over(self) -> None:
-        """Take the connection from hypercorn, which may still answer the handshake."""
-        self._taken_over = True
-        self._receiving.cancel()
-
-    async def read(self, max_bytes: int) -> bytes:
-        """Return what came, b"" at the end of it. Cancelling loses nothing."""
-        if self._early:
-            data, self._early = self._early, b""
-            return data
-        while True:
-            self._check()
-            # Nearly always there is nothing yet, so trying first would be for nothing.
-            await trio.lowlevel.wait_readable(self.socket)
-            try:
-                return self.socket.recv(max_bytes)
-            except BlockingIOError:
-                continue
-            except OSError as error:
-                raise trio.BrokenResourceError(str(error)) from error
-
-    def write_nowait(self, data: bytes | memoryview) -> memoryview | None:
-        """Write as much as fits; return what does not, which has to be written next."""
-        self._check()
-        try:
-            sent = self.socket.send(data)
-        except BlockingIOError:
-            sent = 0
-        except OSError as error:
-            raise trio.BrokenResourceError(str(error)) from error
-        return None if sent == len(data) else memoryview(data)[sent:]
-
-    async def wait_writable(self) -> None:
-        """Wait until something fits again, or the peer has gone. Cancelling changes nothing."""
-        self._check()
-        await trio.lowlevel.wait_writable(self.socket)
-
-    def shut_write(self) -> None:
-        """Send nothing more; what was written still goes out."""
-        if not self._closed:
-            with suppress(OSError):  # The peer may have been faster.
-                self.socket.shutdown(socket.SHUT_WR)
-
     def close(self) -> None:
-        """Close the socket; the kernel still delivers what was written. May be called again."""
-        if not self._closed:
-            self._closed = True
+        """Close the socket; what the kernel holds is still delivered. May be called again.
+
+        Every task that waits for the socket is woken, and raises ClosedResourceError.
+        """
+        if not self.closed:
+            self.closed = True
+            self._outgoing.clear()
+            self._backlog = 0
             trio.lowlevel.notify_closing(self.socket)
             self.socket.close()
 
     def abort(self) -> None:
-        """Close at once, dropping what the kernel still holds; every waiting task is woken."""
-        if not self._closed:
-            with suppress(OSError):  # The peer may have been faster.
+        """Close the socket with a reset, dropping what the kernel holds; else like `close`."""
+        if not self.closed:
+            with suppress(OSError):  # The peer may have closed first.
                 self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             self.close()
 
     def _check(self) -> None:
-        if self._closed:
+        if self.closed:
             raise trio.ClosedResourceError

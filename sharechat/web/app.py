@@ -1,20 +1,18 @@
-"""The ASGI application: the routes, and the Controller's life within the server's."""
+"""The ASGI application: its routes, and the life of the server within ASGI's lifespan."""
 
 from collections.abc import Awaitable, Callable, Collection
 from typing import Any
 from urllib.parse import urlsplit
 
-import trio
 from quart_cors import cors
 from quart_trio import QuartTrio
 
 from sharechat.actors.controller import Controller
 from sharechat.domain.ports import Queue, Repository
-from sharechat.net.admission import Admission
-from sharechat.net.heartbeat import Heartbeat
+from sharechat.domain.sources import Sources
 from sharechat.web import problems
 from sharechat.web.rest import ROOM_KEY_HEADER, rest
-from sharechat.web.websocket import Serve, WebsocketSession
+from sharechat.web.websocket import WebsocketRoute, WebsocketSession
 
 _MAX_BODY_BYTES = 16 * 1024
 """No endpoint reads a body."""
@@ -24,24 +22,22 @@ def make_app(
     controller: Controller,
     repository: Repository,
     queue: Queue,
+    websocket_route: WebsocketRoute,
     *,
-    admission: Admission,
+    sources: Sources,
     allowed_origins: Collection[str],
-    max_message_bytes: int,
-    prepare: Callable[[], Awaitable[None]],
-    clean_up: Callable[[], Awaitable[None]],
+    run: Callable[..., Awaitable[None]],
 ) -> QuartTrio:
     """Return the application over these parts.
 
-    It runs the Controller from ASGI's lifespan startup to its shutdown, with `prepare`
-    before and `clean_up` after.
+    Within ASGI's lifespan it starts `run`, which takes a `task_status`, and at its end stops
+    the Controller. `sharechat serve` calls `run` itself and makes no use of the lifespan.
     """
-    heartbeat = Heartbeat()
     app = QuartTrio("sharechat", static_folder=None)
     app.asgi_websocket_class = WebsocketSession
     app.config["MAX_CONTENT_LENGTH"] = _MAX_BODY_BYTES
     problems.install(app)
-    api = rest(controller, repository, queue)
+    api = rest(controller.rooms, repository, queue, sources)
     if allowed_origins:
         # Not for the websocket, whose origins have a rule of their own.
         cors(
@@ -50,39 +46,22 @@ def make_app(
             expose_headers=["Link", "Retry-After", ROOM_KEY_HEADER],
         )
     app.register_blueprint(api)
-    app.register_blueprint(
-        Serve(
-            controller,
-            repository,
-            admission,
-            heartbeat,
-            allowed_origins=allowed_origins,
-            max_message_bytes=max_message_bytes,
-        ).routes()
-    )
-
-    async def run(*, task_status: trio.TaskStatus[None]) -> None:
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(heartbeat.run)
-            await controller.run(task_status=task_status)
-            nursery.cancel_scope.cancel()
+    app.register_blueprint(websocket_route.blueprint())
 
     @app.before_serving
     async def start() -> None:
-        await prepare()
         await app.nursery.start(run)
 
     @app.after_serving
     async def stop() -> None:
         await controller.stop()
-        await clean_up()
 
     app.asgi_app = _origin_form(app.asgi_app)  # type: ignore[method-assign]
     return app
 
 
 def _origin_form(app: Any) -> Any:
-    """Give an ASGI application nothing but paths: Quart fails at some other request targets."""
+    """Wrap an ASGI application so that it sees only paths: Quart fails at other targets."""
 
     async def wrapped(scope: Any, receive: Any, send: Any) -> None:
         if not scope.get("path", "/").startswith("/"):

@@ -1,24 +1,25 @@
-"""The Connection over plain ASGI, for every server that has no Transport for us."""
+"""The Connection over plain ASGI, for every server but `sharechat serve`."""
 
-from collections.abc import Sequence
+from collections import deque
 
 import trio
 from quart.wrappers import Websocket
 
+from sharechat.domain.batch import Batch
 from sharechat.domain.errors import ConnectionClosedError
-from sharechat.domain.messages import Batch
-from sharechat.domain.outcomes import NOT_UTF8, TOO_LARGE, Close
+from sharechat.domain.outcomes import NORMAL, NOT_UTF8, TOO_LARGE, Close
+
+_BUFFER = 1 << 16
+"""Bytes that may wait in the buffer before `offer` returns False."""
 
 _CLOSE_TIMEOUT = 3
 """Seconds until a closing handshake that does not get through is given up."""
 
-_NORMAL = Close(1000, "", True)
-
 
 class AsgiConnection:
-    """One `websocket.receive` or `websocket.send` a message; see `domain.ports.Connection`.
+    """See `sharechat.domain.ports.Connection`.
 
-    ASGI cannot tell whether a send would wait, so `send_nowait` always says that it would.
+    ASGI has no way to send without waiting, so what is offered always waits for `drain`.
     """
 
     def __init__(self, websocket: Websocket, max_message_bytes: int) -> None:
@@ -26,6 +27,8 @@ class AsgiConnection:
         self._max_message_bytes = max_message_bytes
         self._violation: Close | None = None
         self._closed = False
+        self._outgoing: deque[bytes] = deque()
+        self._backlog = 0
 
     async def receive(self) -> str:
         if self._violation:
@@ -45,26 +48,37 @@ class AsgiConnection:
             self._violation = NOT_UTF8
             raise ConnectionClosedError from None
 
-    def send_nowait(self, batch: Batch) -> None:  # noqa: ARG002 - the port has it
-        raise trio.WouldBlock
+    def offer(self, batch: Batch) -> bool:
+        if self._closed:
+            raise ConnectionClosedError
+        if self._backlog and self._backlog + batch.size > _BUFFER:
+            return False
+        self._outgoing.extend(batch.json)
+        self._backlog += batch.size
+        return True
 
-    async def send(self, batches: Sequence[Batch]) -> None:
-        for batch in batches:
-            for text in batch.json:
-                # A server may drop what is sent after the end without ever waiting.
-                await trio.lowlevel.checkpoint()
-                if self._closed:
-                    raise ConnectionClosedError
-                await self._websocket.send(text.decode())
+    @property
+    def backlog(self) -> int:
+        return self._backlog
 
-    def beat(self, now: float) -> None:
-        """The server pings, if it does; ASGI does not tell of pongs."""
+    async def drain(self) -> None:
+        while True:
+            # A server may drop what is sent after the end without ever waiting.
+            await trio.lowlevel.checkpoint()
+            if self._closed:
+                raise ConnectionClosedError
+            if not self._outgoing:
+                return
+            text = self._outgoing[0]
+            await self._websocket.send(text.decode())
+            self._outgoing.popleft()
+            self._backlog -= len(text)
 
     async def aclose(self, close: Close | None = None) -> None:
         if self._closed:
             await trio.lowlevel.checkpoint()
             return
         self._closed = True
-        close = self._violation or close or _NORMAL
+        close = self._violation or close or NORMAL
         with trio.move_on_after(_CLOSE_TIMEOUT, shield=True):
             await self._websocket.close(close.code, close.reason)

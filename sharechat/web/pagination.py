@@ -3,7 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from sharechat.domain.messages import Entry, MessageId, RoomId, parse_message_id
+from sharechat.domain.ids import MessageId, RoomId, parse_message_id
+from sharechat.domain.messages import Entry
 from sharechat.domain.outcomes import BAD_QUERY
 from sharechat.web.problems import ProblemError
 

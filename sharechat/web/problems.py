@@ -5,17 +5,15 @@ from quart import Quart, Response
 from werkzeug.exceptions import HTTPException
 
 from sharechat.domain.errors import SharechatError
-from sharechat.domain.messages import to_json
-from sharechat.domain.outcomes import PROBLEM_OF, Problem
+from sharechat.domain.outcomes import PROBLEM_OF, RETRY_AFTER, Problem, problem_json
 
 log = structlog.get_logger()
 
-RETRY_AFTER = 5
-"""Seconds after which a client is told to come back."""
+CONTENT_TYPE = "application/problem+json"
 
 
 class ProblemError(Exception):
-    """A request is refused, for a reason that only the web side knows."""
+    """A request is refused for a reason that only the web side knows."""
 
     def __init__(self, problem: Problem, detail: str, headers: dict[str, str] | None = None):
         super().__init__(detail)
@@ -23,30 +21,22 @@ class ProblemError(Exception):
         self.headers = headers or {}
 
 
-def _response(status: int, uri: str, title: str, detail: str) -> Response:
-    body = to_json({"type": uri, "title": title, "status": status, "detail": detail})
-    return Response(body, status=status, content_type="application/problem+json")
-
-
-def describe(problem: Problem, detail: str) -> dict[str, str | int]:
-    """Return the members of a problem's JSON."""
-    return {
-        "type": problem.uri,
-        "title": problem.title,
-        "status": problem.status,
-        "detail": detail,
-    }
-
-
 def respond(problem: Problem, detail: str) -> Response:
-    response = _response(problem.status, problem.uri, problem.title, detail)
-    if problem.come_back:
+    """Return the response that refuses a request for the reason `detail`."""
+    response = Response(problem.to_json(detail), status=problem.status, content_type=CONTENT_TYPE)
+    if problem.retry:
         response.headers["Retry-After"] = str(RETRY_AFTER)
     return response
 
 
+def _untyped(status: int, title: str, detail: str) -> Response:
+    """Return a problem that says no more than its status does (RFC 9457, section 4.2.1)."""
+    body = problem_json(status, "about:blank", title, detail)
+    return Response(body, status=status, content_type=CONTENT_TYPE)
+
+
 def install(app: Quart) -> None:
-    """Make every error of a route a problem, also in answer to a websocket's handshake."""
+    """Turn every error of a route into a problem, also in answer to a websocket's handshake."""
 
     @app.errorhandler(ProblemError)
     async def refused(error: ProblemError) -> Response:
@@ -63,9 +53,7 @@ def install(app: Quart) -> None:
 
     @app.errorhandler(HTTPException)
     async def unroutable(error: HTTPException) -> Response:
-        response = _response(
-            error.code or 500, "about:blank", error.name, error.description or error.name
-        )
+        response = _untyped(error.code or 500, error.name, error.description or error.name)
         # Such as Allow, where the method was wrong.
         for name, value in error.get_headers():
             if name.lower() not in ("content-type", "content-length"):
@@ -75,6 +63,4 @@ def install(app: Quart) -> None:
     @app.errorhandler(Exception)
     async def broken(error: Exception) -> Response:
         log.error("request failed", exc_info=error)
-        return _response(
-            500, "about:blank", "Internal Server Error", "Something went wrong in the server."
-        )
+        return _untyped(500, "Internal Server Error", "Something went wrong in the server.")

@@ -7,14 +7,15 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 import structlog
 from quart import Blueprint, Response, request
 
-from sharechat.actors.controller import Controller
-from sharechat.domain import messages, names
+from sharechat.actors.rooms import Rooms
 from sharechat.domain.errors import UnavailableError
-from sharechat.domain.messages import RoomId, RoomInfo, parse_room_id, to_json
-from sharechat.domain.outcomes import KEY_MISSING, NOT_A_WEBSOCKET
+from sharechat.domain.ids import RoomId, parse_room_id
+from sharechat.domain.messages import RoomInfo, to_json
+from sharechat.domain.outcomes import KEY_MISSING, NOT_A_WEBSOCKET, RETRY_AFTER
 from sharechat.domain.ports import Queue, Repository
-from sharechat.web import pagination as pages
-from sharechat.web.problems import RETRY_AFTER, ProblemError
+from sharechat.domain.sources import Sources
+from sharechat.web import pagination
+from sharechat.web.problems import ProblemError
 
 log = structlog.get_logger()
 
@@ -23,16 +24,16 @@ ROOM_KEY_HEADER = "Sharechat-Room-Key"
 _READ_AT_ONCE = 500
 
 
-def rest(controller: Controller, repository: Repository, queue: Queue) -> Blueprint:
+def rest(rooms: Rooms, repository: Repository, queue: Queue, sources: Sources) -> Blueprint:
     """Return the REST routes over these parts."""
     api = Blueprint("rest", __name__, url_prefix="/api")
 
     @api.post("/room")
     async def create_room() -> Response:
-        room = RoomInfo(messages.new_room_id(), names.room_name())
+        room = RoomInfo(sources.room_id(), sources.room_name())
         key = secrets.token_urlsafe(24)
         await repository.create_room(room, _hash(key))
-        log.info("room made", room=room.id)
+        log.info("room created", room=room.id)
         response = _json({"roomId": room.id, "roomName": room.name})
         response.headers[ROOM_KEY_HEADER] = key
         return response
@@ -54,7 +55,7 @@ def rest(controller: Controller, repository: Repository, queue: Queue) -> Bluepr
                 f"Send the {ROOM_KEY_HEADER} of the room's creation as a bearer token.",
                 {"WWW-Authenticate": 'Bearer realm="room"'},
             )
-        await controller.delete_room(id_, _hash(key.strip()))
+        await rooms.delete_room(id_, _hash(key.strip()))
         response = Response(status=204)
         del response.headers["Content-Type"]
         return response
@@ -62,19 +63,19 @@ def rest(controller: Controller, repository: Repository, queue: Queue) -> Bluepr
     @api.get("/room/<room_id>/messages")
     async def get_messages(room_id: str) -> Response:
         id_ = parse_room_id(room_id)
-        query = pages.parse(request.args)
+        query = pagination.parse(request.args)
         room = await repository.get_room(id_)
         cursor = await repository.find(room.id, query.cursor) if query.cursor else 0
         after, end = query.span(room.head, cursor)
         if query.limit is None and not query.before:
             response = _stream(repository, room.id, after, end)
             first = await repository.read(room.id, after=after, limit=1) if after else []
-            if header := pages.link(room.id, query, first, head=0):
+            if header := pagination.link(room.id, query, first, head=0):
                 response.headers["Link"] = header
             return response
         page = await repository.read(room.id, after=after, limit=end - after) if end > after else []
         response = _json([entry.message for entry in page])
-        if header := pages.link(room.id, query, page, room.head):
+        if header := pagination.link(room.id, query, page, room.head):
             response.headers["Link"] = header
         return response
 

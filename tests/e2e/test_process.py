@@ -91,7 +91,7 @@ def test_the_environment_sets_what_flags_do_not() -> None:
             answer = fetch(f"{server.url}/api/room", "POST", {"Origin": origin})
             assert answer.headers["Access-Control-Allow-Origin"] == origin
         assert server.stop() == 0
-        assert '"event":"room made"' in server.stderr.replace(": ", ":")
+        assert '"event":"room created"' in server.stderr.replace(": ", ":")
 
 
 def test_the_line_that_it_says_to_paste_works() -> None:
@@ -112,7 +112,7 @@ def test_the_line_that_it_says_to_paste_works() -> None:
             check=True,
         )
         assert done.stderr == ""
-        wait_until(lambda: "room made" in server.stderr)
+        wait_until(lambda: "room created" in server.stderr)
         match = re.search(r"room=([0-9a-f-]{36})", server.stderr)
         assert match
         wait_until(lambda: len(history(server.url, match[1])) == 3)

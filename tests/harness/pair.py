@@ -8,11 +8,14 @@ from datetime import UTC, datetime
 import trio
 from wsproto.extensions import Extension, PerMessageDeflate
 
-from sharechat.domain.messages import Batch, MessageType, chat, new_member_id, new_room_id, stamp
+from sharechat.domain.batch import Batch
+from sharechat.domain.ids import new_member_id, new_room_id
 from sharechat.domain.messages import Identity as Who
+from sharechat.domain.messages import MessageType, stamp
 from sharechat.net.decoder import Decoder
-from sharechat.net.direct_connection import DirectConnection
-from sharechat.net.transport import Transport
+from sharechat.net.direct_connection import CLOSE_TIMEOUT, DirectConnection
+from sharechat.net.transport import STALL_TIMEOUT, Transport
+from tests.harness.drafts import chat
 from tests.harness.peer import Peer
 
 OFFER = "permessage-deflate; client_max_window_bits=15; server_max_window_bits=15"
@@ -44,11 +47,11 @@ def tcp_pair(buffers: int | None = None) -> tuple[socket.socket, trio.SocketStre
 
 @asynccontextmanager
 async def transports(
-    buffers: int | None = None,
+    buffers: int | None = None, *, stall_timeout: float = STALL_TIMEOUT
 ) -> AsyncIterator[tuple[Transport, trio.SocketStream]]:
-    """Connect a Transport, which is not taken over, and a client's stream."""
+    """Connect a Transport and a client's stream."""
     ours, theirs = tcp_pair(buffers)
-    transport = Transport(ours)
+    transport = Transport(ours, stall_timeout=stall_timeout)
     try:
         yield transport, theirs
     finally:
@@ -58,7 +61,12 @@ async def transports(
 
 @asynccontextmanager
 async def websockets(
-    *, buffers: int | None = None, offer: str = "", limit: int = LIMIT
+    *,
+    buffers: int | None = None,
+    offer: str = "",
+    limit: int = LIMIT,
+    stall_timeout: float = STALL_TIMEOUT,
+    close_timeout: float = CLOSE_TIMEOUT,
 ) -> AsyncIterator[tuple[DirectConnection, Peer]]:
     """Connect a DirectConnection and a client, past the handshake."""
     extensions: Sequence[Extension] = ()
@@ -66,6 +74,7 @@ async def websockets(
         deflate = PerMessageDeflate()
         deflate.finalize(offer)
         extensions = [deflate]
-    async with transports(buffers) as (transport, theirs):
-        transport.take_over()
-        yield DirectConnection(transport, Decoder(offer, limit)), Peer(theirs, extensions)
+    async with transports(buffers, stall_timeout=stall_timeout) as (transport, theirs):
+        decoder = Decoder(offer, limit)
+        connection = DirectConnection(transport, decoder, close_timeout=close_timeout)
+        yield connection, Peer(theirs, extensions)

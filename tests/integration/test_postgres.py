@@ -15,20 +15,9 @@ from sharechat.adapters.postgres import PostgresRepository, SchemaError, migrate
 from sharechat.adapters.postgres.drafts import to_columns
 from sharechat.adapters.postgres.trio_connection import TrioConnection
 from sharechat.domain.errors import RejectedError, RoomNotFoundError, UnavailableError
-from sharechat.domain.messages import (
-    Draft,
-    Entry,
-    Identity,
-    ProcessId,
-    RoomId,
-    RoomInfo,
-    chat,
-    joined,
-    left,
-    new_member_id,
-    new_process_id,
-    new_room_id,
-)
+from sharechat.domain.ids import ProcessId, RoomId, new_member_id, new_process_id, new_room_id
+from sharechat.domain.messages import Draft, Entry, Identity, RoomInfo
+from tests.harness.drafts import chat, joined, left
 from tests.harness.postgres import PostgresServer, truncate
 
 KEY = b"hash of the key"

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Callable, Collection, Iterator, Sequence
 from datetime import UTC, datetime
+from functools import cache
 
 import pytest
 import trio
@@ -10,15 +11,8 @@ import trio
 from sharechat.adapters.memory import MemoryBus
 from sharechat.adapters.redis import RedisQueue
 from sharechat.domain.errors import UnavailableError
-from sharechat.domain.messages import (
-    Entry,
-    Message,
-    MessageType,
-    RoomId,
-    new_member_id,
-    new_message_id,
-    new_room_id,
-)
+from sharechat.domain.ids import RoomId, new_member_id, new_message_id, new_room_id
+from sharechat.domain.messages import Entry, Message, MessageType
 from sharechat.domain.ports import Queue
 from tests.harness.redis import RedisServer
 
@@ -75,6 +69,12 @@ def make_entry(room_id: RoomId, seq: int = 1, text: str = "Hello") -> Entry:
         datetime.now(UTC),
     )
     return Entry(seq, message)
+
+
+@cache
+def marker(room_id: RoomId) -> list[Entry]:
+    """Return what a test publishes last, to know that all before it has come."""
+    return [make_entry(room_id, text="marker")]
 
 
 async def works(queue: Queue) -> None:
@@ -172,14 +172,18 @@ async def test_the_entries_may_be_any_sequence(
     await recorder.has_heard(room_id, entries)
 
 
-async def test_no_entries_at_all_are_heard_too(
+async def test_a_look_makes_all_who_subscribe_miss_something(
     make_queue: MakeQueue, nursery: trio.Nursery
 ) -> None:
-    room_id = new_room_id()
+    room_id, other_id = new_room_id(), new_room_id()
     publisher, _ = await start(nursery, make_queue)
-    _, recorder = await start(nursery, make_queue, room_id)
-    publisher.publish(room_id, [])
-    await recorder.has_heard(room_id, [])
+    _, one = await start(nursery, make_queue, room_id, other_id)
+    _, two = await start(nursery, make_queue, room_id)
+    publisher.publish_look(room_id)
+    for recorder in (one, two):
+        await recorder.has_missed(room_id)
+        assert recorder.all_missed == [{room_id}]
+        assert recorder.all_heard == []
 
 
 async def test_other_rooms_are_not_heard(make_queue: MakeQueue, nursery: trio.Nursery) -> None:
@@ -187,9 +191,9 @@ async def test_other_rooms_are_not_heard(make_queue: MakeQueue, nursery: trio.Nu
     publisher, _ = await start(nursery, make_queue)
     _, recorder = await start(nursery, make_queue, room_id)
     publisher.publish(other_id, [make_entry(other_id)])
-    publisher.publish(room_id, [])
-    await recorder.has_heard(room_id, [])
-    assert recorder.all_heard == [(room_id, [])]
+    publisher.publish(room_id, marker(room_id))
+    await recorder.has_heard(room_id, marker(room_id))
+    assert recorder.all_heard == [(room_id, marker(room_id))]
 
 
 async def test_what_is_published_while_the_queue_does_not_run_is_dropped(
@@ -205,8 +209,8 @@ async def test_what_is_published_while_the_queue_does_not_run_is_dropped(
     await nursery.start(publisher.run, Recorder())
     await works(publisher)
     recorder.forget()
-    publisher.publish(room_id, [])
-    await recorder.has_heard(room_id, [])
+    publisher.publish(room_id, marker(room_id))
+    await recorder.has_heard(room_id, marker(room_id))
 
 
 async def test_a_flood_without_waiting_leaves_the_queue_working(
@@ -221,7 +225,7 @@ async def test_a_flood_without_waiting_leaves_the_queue_working(
     # It is free to lose these as well, while its buffer is full.
     with trio.fail_after(5):
         while not recorder.all_heard:
-            publisher.publish(other_id, [])
+            publisher.publish(other_id, marker(other_id))
             await trio.sleep(0.01)
 
 
@@ -255,9 +259,9 @@ async def test_thousands_of_rooms_are_heard(make_queue: MakeQueue, nursery: trio
     publisher, _ = await start(nursery, make_queue)
     _, recorder = await start(nursery, make_queue, *room_ids)
     for room_id in room_ids:
-        publisher.publish(room_id, [])
+        publisher.publish(room_id, marker(room_id))
     for room_id in room_ids:
-        await recorder.has_heard(room_id, [])
+        await recorder.has_heard(room_id, marker(room_id))
 
 
 async def test_an_unsubscribed_room_is_not_heard(
@@ -268,9 +272,9 @@ async def test_an_unsubscribed_room_is_not_heard(
     queue, recorder = await start(nursery, make_queue, room_id, marker_id)
     queue.unsubscribe(room_id)
     publisher.publish(room_id, [make_entry(room_id)])
-    publisher.publish(marker_id, [])
-    await recorder.has_heard(marker_id, [])
-    assert recorder.all_heard == [(marker_id, [])]
+    publisher.publish(marker_id, marker(marker_id))
+    await recorder.has_heard(marker_id, marker(marker_id))
+    assert recorder.all_heard == [(marker_id, marker(marker_id))]
 
 
 async def test_what_is_on_its_way_when_a_room_is_unsubscribed_is_not_heard(
@@ -283,9 +287,9 @@ async def test_what_is_on_its_way_when_a_room_is_unsubscribed_is_not_heard(
     publisher.publish(room_id, [make_entry(room_id)])
     queue.unsubscribe(room_id)
     heard_before = len(recorder.all_heard)
-    publisher.publish(marker_id, [])
-    await recorder.has_heard(marker_id, [])
-    assert recorder.all_heard[heard_before:] == [(marker_id, [])]
+    publisher.publish(marker_id, marker(marker_id))
+    await recorder.has_heard(marker_id, marker(marker_id))
+    assert recorder.all_heard[heard_before:] == [(marker_id, marker(marker_id))]
 
 
 async def test_unsubscribing_what_is_not_heard_is_harmless(
@@ -297,8 +301,8 @@ async def test_unsubscribing_what_is_not_heard_is_harmless(
     unknown_id = new_room_id()
     queue.unsubscribe(unknown_id)
     queue.unsubscribe(unknown_id)
-    publisher.publish(room_id, [])
-    await recorder.has_heard(room_id, [])
+    publisher.publish(room_id, marker(room_id))
+    await recorder.has_heard(room_id, marker(room_id))
 
 
 @pytest.mark.parametrize("wait", [True, False])
@@ -310,12 +314,12 @@ async def test_a_room_that_is_subscribed_to_again_has_missed_something(
     queue, recorder = await start(nursery, make_queue, room_id, marker_id)
     queue.unsubscribe(room_id)
     if wait:
-        publisher.publish(marker_id, [])
-        await recorder.has_heard(marker_id, [])
+        publisher.publish(marker_id, marker(marker_id))
+        await recorder.has_heard(marker_id, marker(marker_id))
     queue.subscribe(room_id)
     await recorder.has_missed(room_id)
-    publisher.publish(room_id, [])
-    await recorder.has_heard(room_id, [])
+    publisher.publish(room_id, marker(room_id))
+    await recorder.has_heard(room_id, marker(room_id))
 
 
 async def test_a_room_wanted_and_unwanted_at_once_is_left_alone(
@@ -328,9 +332,9 @@ async def test_a_room_wanted_and_unwanted_at_once_is_left_alone(
         queue.subscribe(room_id)
         queue.unsubscribe(room_id)
     publisher.publish(room_id, [make_entry(room_id)])
-    publisher.publish(marker_id, [])
-    await recorder.has_heard(marker_id, [])
-    assert recorder.all_heard == [(marker_id, [])]
+    publisher.publish(marker_id, marker(marker_id))
+    await recorder.has_heard(marker_id, marker(marker_id))
+    assert recorder.all_heard == [(marker_id, marker(marker_id))]
 
 
 async def test_run_ends_by_being_cancelled(make_queue: MakeQueue) -> None:
@@ -345,7 +349,7 @@ async def test_run_ends_by_being_cancelled(make_queue: MakeQueue) -> None:
                 await inner.start(queue.run, recorder)
                 await recorder.has_missed(room_id)
                 inner.cancel_scope.cancel()
-            publisher.publish(room_id, [])
+            publisher.publish(room_id, marker(room_id))
             # Nor does anything that is called afterwards fail.
             queue.publish(room_id, [make_entry(room_id)])
             queue.subscribe(new_room_id())

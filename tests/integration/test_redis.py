@@ -20,9 +20,10 @@ from sharechat.adapters.redis.protocol import LostError, pack
 from sharechat.adapters.redis.subscriptions import Subscriptions
 from sharechat.adapters.redis.url import parse_server
 from sharechat.domain.errors import UnavailableError
-from sharechat.domain.messages import Entry, RoomId, new_room_id
+from sharechat.domain.ids import RoomId, new_room_id
+from sharechat.domain.messages import Entry
 from tests.harness.redis import Proxy, RedisServer
-from tests.integration.test_queue import Recorder, make_entry, works
+from tests.integration.test_queue import Recorder, make_entry, marker, works
 
 NOBODY = "redis://127.0.0.1:1"
 """Port 1 is never listened on where tests run."""
@@ -124,7 +125,7 @@ async def test_rooms_wanted_while_redis_is_away_are_heard_once_it_is_back() -> N
             await recorder.has_missed(kept_id, new_id)
             assert not any(gone_id in missed for missed in recorder.all_missed)
             await works(publisher)
-            publisher.publish(gone_id, [])
+            publisher.publish(gone_id, marker(gone_id))
             await reaches(publisher, recorder, new_id)
             await reaches(publisher, recorder, kept_id)
 
@@ -166,7 +167,7 @@ async def test_losing_and_regaining_are_logged_once_each() -> None:
             await says(queue, "Connection refused")
             # Real time, for several attempts to connect to fail one after the other.
             await trio.sleep(0.5)
-            queue.publish(new_room_id(), [])
+            queue.publish_look(new_room_id())
             await trio.to_thread.run_sync(server.restart)
             await works(queue)
     assert [(entry["event"], entry["log_level"]) for entry in logs] == [
@@ -308,7 +309,7 @@ async def test_databases_do_not_hear_each_other(server: RedisServer) -> None:
     queue = impatient(f"{server.url}/1")
     async with running(queue, room_id, marker_id) as recorder:
         async with running(publishers[0]), running(publishers[1]):
-            publishers[0].publish(room_id, [])
+            publishers[0].publish(room_id, marker(room_id))
             await trio.to_thread.run_sync(server.ask, "PING")
             await reaches(publishers[1], recorder, marker_id)
 
@@ -479,8 +480,8 @@ async def test_what_a_process_publishes_does_not_come_back_to_it(server: RedisSe
     queue, other = impatient(server.url), impatient(server.url)
     async with running(queue, room_id, marker_id) as recorder, running(other, room_id) as others:
         queue.publish(room_id, [make_entry(room_id)])
-        queue.publish(room_id, [])
-        await others.has_heard(room_id, [])
+        queue.publish(room_id, marker(room_id))
+        await others.has_heard(room_id, marker(room_id))
         await reaches(other, recorder, marker_id)
 
 

@@ -18,25 +18,18 @@ from sharechat.domain.errors import (
     RoomNotFoundError,
     WrongKeyError,
 )
-from sharechat.domain.messages import (
-    Draft,
-    Entry,
-    Identity,
-    Message,
+from sharechat.domain.ids import (
     MessageId,
-    MessageType,
     ProcessId,
     RoomId,
-    RoomInfo,
-    chat,
-    joined,
-    left,
     new_member_id,
     new_message_id,
     new_process_id,
     new_room_id,
 )
+from sharechat.domain.messages import Draft, Entry, Identity, Message, MessageType, RoomInfo
 from sharechat.domain.ports import Present, Refusal, Repository
+from tests.harness.drafts import chat, joined, left
 from tests.harness.postgres import fresh_database, truncate
 
 KEY = b"hash of the key"

@@ -55,6 +55,7 @@ def _publish_before_commit() -> AbstractContextManager[object]:
             drafts = [p.draft for p in batch if p.draft.room_id == room_id]
             expected = [Entry(head + n, stamp(d, utc_now())) for n, d in enumerate(drafts, 1)]
             self._deliver(room_id, expected)
+            self._queue.publish(room_id, expected)
         return await append(self, batch)
 
     return mock.patch.object(Journal, "_append", publish_and_append)
@@ -83,7 +84,7 @@ def _lease_patience() -> AbstractContextManager[object]:
 def _reconciliation() -> AbstractContextManager[object]:
     """Nobody looks for members who joined too late to be there."""
 
-    async def reconcile(self: Janitor, journal: Journal) -> None:
+    async def reconcile(self: Janitor) -> None:
         await trio.lowlevel.checkpoint()
 
     return mock.patch.object(Janitor, "_reconcile", reconcile)
@@ -92,16 +93,16 @@ def _reconciliation() -> AbstractContextManager[object]:
 def _regular_look() -> AbstractContextManager[object]:
     """The follower looks at all rooms only after a time in which it heard of none."""
 
-    async def start(self: Follower) -> None:
+    async def run(self: Follower) -> None:
         while True:
             with trio.move_on_after(self._policy.follow_interval) as nap:
                 await self._wake.wait()
-            suspects = set(self._rooms) if nap.cancelled_caught else self._suspects
+            suspects = set(self._rooms.ids) if nap.cancelled_caught else self._suspects
             self._suspects = set()
             self._wake = trio.Event()
             await self._look_at(suspects)
 
-    return mock.patch.object(Follower, "start", start)
+    return mock.patch.object(Follower, "run", run)
 
 
 def _retry() -> AbstractContextManager[object]:

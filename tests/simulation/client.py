@@ -3,13 +3,15 @@
 import enum
 import math
 from collections import deque
-from collections.abc import Sequence
+from contextvars import ContextVar
 from typing import TYPE_CHECKING
 
 import trio
 
+from sharechat.domain.batch import Batch
 from sharechat.domain.errors import ConnectionClosedError
-from sharechat.domain.messages import Batch, MemberId, Message, MessageId, MessageType, RoomId
+from sharechat.domain.ids import MemberId, MessageId, RoomId
+from sharechat.domain.messages import Message, MessageType, to_json
 from sharechat.domain.outcomes import Close
 from tests.simulation.world import World
 
@@ -17,7 +19,17 @@ if TYPE_CHECKING:
     from tests.simulation.process import SimProcess
 
 _SOCKET = 6
-"""Messages that the buffers between server and client hold."""
+"""Messages that the kernels between server and client hold."""
+
+_OUTGOING = 4
+"""Messages that wait in the server before `offer` returns False."""
+
+_STALL = 10.0
+"""Seconds without progress after which the real connection aborts."""
+
+
+serving: ContextVar["SimConnection"] = ContextVar("serving")
+"""Whose member's task this is."""
 
 
 class Reading(enum.Enum):
@@ -58,7 +70,9 @@ class SimConnection:
         self._reset = False
         self._reading = Reading.EAGER
         self._buffer: deque[Message] = deque()
-        self._sending = False
+        self._outgoing: deque[Message] = deque()
+        self._draining = False
+        self._dice = world.dice(f"connection {self.number}")
         self._changed = trio.Event()
         self._said = 0
         self._texts, self._inbox = trio.open_memory_channel[str](math.inf)
@@ -138,8 +152,6 @@ class SimConnection:
             self._hear()
 
     def _raise_if_over(self) -> None:
-        if self._sending:
-            self._world.accuse(f"{self}: two sends at once")
         if self._reset or self.closed_at is not None:
             raise ConnectionClosedError
 
@@ -154,28 +166,52 @@ class SimConnection:
         self.consumed.append(text)
         return text
 
-    def send_nowait(self, batch: Batch) -> None:
+    def offer(self, batch: Batch) -> bool:
         self._raise_if_over()
-        full = self._buffer and len(self._buffer) + len(batch.messages) > _SOCKET
-        if full or self._always_waits:
-            raise trio.WouldBlock
-        for message in batch.messages:
-            self._arrive(message)
+        if self._outgoing and len(self._outgoing) + len(batch.messages) > _OUTGOING:
+            return False
+        self._outgoing += batch.messages
+        if not self._always_waits:
+            # A write may be partial although there is room.
+            partial = self._dice.random() < 0.1
+            self._write(self._dice.randrange(_SOCKET) if partial else _SOCKET)
+        return True
 
-    async def send(self, batches: Sequence[Batch]) -> None:
-        self._raise_if_over()
-        self._sending = True
+    @property
+    def backlog(self) -> int:
+        return sum(len(to_json(message)) for message in self._outgoing)
+
+    def _write(self, most: int) -> int:
+        """Have up to so many messages taken by the kernel; return how many were."""
+        written = 0
+        while self._outgoing and written < most and len(self._buffer) < _SOCKET:
+            self._arrive(self._outgoing.popleft())
+            written += 1
+        return written
+
+    async def drain(self) -> None:
+        if self._draining:
+            self._world.accuse(f"{self}: two drains at once")
+        self._draining = True
         try:
             await self.process.passes()
             await trio.lowlevel.checkpoint()
-            for message in (message for batch in batches for message in batch.messages):
-                while len(self._buffer) >= _SOCKET and not self._reset and self.closed_at is None:
-                    await self._changed.wait()
-                if self._reset or self.closed_at is not None:
-                    raise ConnectionClosedError
-                self._arrive(message)
+            self._raise_if_over()
+            while self._outgoing:
+                if not self._write(len(self._outgoing)):
+                    await self._progress()
+                self._raise_if_over()
         finally:
-            self._sending = False
+            self._draining = False
+
+    async def _progress(self) -> None:
+        """Wait until the client has read something, or give up and abort."""
+        with trio.move_on_after(_STALL) as stall:
+            await self._changed.wait()
+        if stall.cancelled_caught and self.gone_at is None:
+            self._world.note("aborted", self.number)
+            self.gone_at = trio.current_time()
+            self._notice()
 
     async def aclose(self, close: Close | None = None) -> None:
         if self.closed_at is None:

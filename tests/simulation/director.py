@@ -2,7 +2,8 @@
 
 import trio
 
-from sharechat.domain.messages import RoomId, RoomInfo
+from sharechat.domain.ids import RoomId
+from sharechat.domain.messages import RoomInfo
 from tests.simulation.client import Reading, SimConnection
 from tests.simulation.faults import Fault
 from tests.simulation.history import DURATIONS, Do, History, Op

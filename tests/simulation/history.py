@@ -61,9 +61,11 @@ class History(msgspec.Struct, frozen=True):
     def policy(self) -> Policy:
         """The real times, but for what only makes a history long."""
         if not self.tight:
-            return Policy(reconcile_interval=8)
+            return Policy(reconcile_interval=8, fan_out_slice=2)
         return Policy(
             reconcile_interval=8,
+            # As in a room of hundreds: other tasks run while a batch is delivered.
+            fan_out_slice=2,
             message_burst=3,
             max_waiting_bytes=2000,
             max_waiting_batches=5,

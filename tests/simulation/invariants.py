@@ -4,7 +4,8 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
-from sharechat.domain.messages import Message, MessageType, RoomId
+from sharechat.domain.ids import RoomId
+from sharechat.domain.messages import Message, MessageType
 from sharechat.domain.outcomes import RESTARTING, ROOM_DELETED, TOO_SLOW, TRY_LATER
 from tests.simulation.client import SimConnection
 from tests.simulation.faults import REPOSITORY, STALLS

@@ -5,11 +5,12 @@ import trio
 from sharechat.actors.controller import Controller
 from sharechat.actors.policy import Policy
 from sharechat.domain.errors import RoomNotFoundError, SharechatError, UnavailableError
-from sharechat.domain.messages import RoomId
-from tests.simulation.client import SimConnection
+from sharechat.domain.ids import RoomId
+from tests.simulation.client import SimConnection, serving
 from tests.simulation.faults import Fault
 from tests.simulation.queue import SimQueue
 from tests.simulation.repository import SimRepository
+from tests.simulation.sources import SimSources
 from tests.simulation.world import World
 
 _HANDSHAKES = (0.0, 0.0, 0.0, 0.002, 0.05, 0.5, 3.0)
@@ -32,7 +33,7 @@ class SimProcess:
         world.processes.append(self)
         self.repository = SimRepository(world, self)
         self.queue = SimQueue(world.bus, self)
-        self.controller = Controller(self.repository, self.queue, policy)
+        self.controller = Controller(self.repository, self.queue, policy, SimSources(world))
         self._world = world
         self._policy = policy
         self._scope = trio.CancelScope()
@@ -94,7 +95,7 @@ class SimProcess:
     async def _serve(self, connection: SimConnection) -> None:
         """Do what the web layer does with a websocket."""
         try:
-            info = await self.controller.open_room(connection.room_id)
+            info = await self.controller.rooms.open_room(connection.room_id)
             after = None
             if connection.after is not None:
                 after = await self.repository.find(info.id, connection.after)
@@ -105,7 +106,7 @@ class SimProcess:
         # The handshake is answered, and that takes the client's time.
         await trio.sleep(self._dice.choice(_HANDSHAKES))
         connection.accepted = True
-        self._world.serving = connection
+        serving.set(connection)
         try:
             await self.controller.serve_room(info, connection, after=after)
         except Exception as error:  # noqa: BLE001 - whatever it is, it is a violation
@@ -115,7 +116,7 @@ class SimProcess:
 
     async def delete(self, room_id: RoomId, key_hash: bytes) -> None:
         try:
-            await self.controller.delete_room(room_id, key_hash)
+            await self.controller.rooms.delete_room(room_id, key_hash)
         except (UnavailableError, RoomNotFoundError) as error:
             self._world.note("not deleted", room_id, type(error).__name__)
 

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import trio
 
 from sharechat.domain.errors import UnavailableError
-from sharechat.domain.messages import Entry, RoomId
+from sharechat.domain.ids import RoomId
+from sharechat.domain.messages import Entry
 from sharechat.domain.ports import Listener
 from tests.simulation.faults import Fault
 from tests.simulation.world import World
@@ -46,7 +47,8 @@ class Bus:
             with trio.move_on_at(self._due[0][0] if self._due else float("inf")):
                 await self._wake.wait()
 
-    def publish(self, sender: "SimQueue", room_id: RoomId, entries: Sequence[Entry]) -> None:
+    def publish(self, sender: "SimQueue", room_id: RoomId, entries: Sequence[Entry] | None) -> None:
+        """Carry entries, or a look if there are none."""
         if sender.cut:
             return
         for queue in self.queues:
@@ -92,6 +94,9 @@ class SimQueue:
     def publish(self, room_id: RoomId, entries: Sequence[Entry]) -> None:
         self._bus.publish(self, room_id, tuple(entries))
 
+    def publish_look(self, room_id: RoomId) -> None:
+        self._bus.publish(self, room_id, None)
+
     def subscribe(self, room_id: RoomId) -> None:
         self.wanted[room_id] = None
         self._bus.after(_LATENCY, lambda: self._confirm(room_id))
@@ -108,11 +113,15 @@ class SimQueue:
     def misses(self, room_id: RoomId) -> None:
         self._do(lambda listener: listener.missed({room_id}))
 
-    def brings(self, room_id: RoomId, entries: Sequence[Entry]) -> Callable[[], None]:
+    def brings(self, room_id: RoomId, entries: Sequence[Entry] | None) -> Callable[[], None]:
         def bring() -> None:
-            if room_id in self.wanted:
-                seqs = [entry.seq for entry in entries]
-                self._bus.world.note("brings", self.process.number, room_id, *seqs)
+            if room_id not in self.wanted:
+                return
+            seqs = [entry.seq for entry in entries or ()]
+            self._bus.world.note("brings", self.process.number, room_id, *seqs)
+            if entries is None:
+                self.misses(room_id)
+            else:
                 self._do(lambda listener: listener.heard(room_id, entries))
 
         return bring

@@ -8,15 +8,8 @@ from typing import TYPE_CHECKING, NamedTuple, TypeVar
 import trio
 
 from sharechat.domain.errors import SharechatError, UnavailableError
-from sharechat.domain.messages import (
-    Draft,
-    Entry,
-    Identity,
-    MessageId,
-    ProcessId,
-    RoomId,
-    RoomInfo,
-)
+from sharechat.domain.ids import MessageId, ProcessId, RoomId
+from sharechat.domain.messages import Draft, Entry, Identity, RoomInfo
 from sharechat.domain.ports import Present, Refusal
 from tests.simulation.faults import Fault
 from tests.simulation.world import World

@@ -4,9 +4,7 @@ import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import count
 from typing import Any
-from unittest import mock
 
 # Importing it makes trio's scheduler deterministic.
 import hypothesis  # noqa: F401
@@ -14,14 +12,10 @@ import structlog
 import trio
 from trio._core import _run as trio_run
 
-from sharechat.actors import room
-from sharechat.adapters.memory import repository as memory
-from sharechat.domain import messages, names
-from sharechat.domain.messages import Draft, Identity, MemberId, MessageId, ProcessId, RoomId
 from tests.simulation.director import Director
 from tests.simulation.history import History
 from tests.simulation.invariants import check
-from tests.simulation.world import World, utc_now
+from tests.simulation.world import World
 
 
 @dataclass
@@ -49,7 +43,7 @@ async def _simulate(history: History) -> Report:
     tasks = trio.lowlevel.current_statistics().tasks_living
     async with trio.open_nursery() as nursery:
         world = World(nursery, history.seed)
-        with _replayable(world), _overheard(world):
+        with _overheard(world):
             await Director(world, history).play()
     left_over = trio.lowlevel.current_statistics().tasks_living - tasks
     if left_over:
@@ -61,44 +55,6 @@ async def _simulate(history: History) -> Report:
         len(world.faults.all),
         sum(map(len, world.truth.log.values())),
     )
-
-
-@contextmanager
-def _replayable(world: World) -> Iterator[None]:
-    """Have ids and times that are the same in every run, and tell whose they are."""
-    process_ids, member_ids, message_ids = count(), count(), count()
-    real_chat = messages.chat
-
-    def new_process_id() -> ProcessId:
-        return ProcessId(f"process-{next(process_ids)}")
-
-    def new_message_id() -> MessageId:
-        return MessageId(f"message-{next(message_ids):04}")
-
-    def new_member_id() -> MemberId:
-        id_ = MemberId(f"member-{next(member_ids)}")
-        assert world.serving is not None
-        world.serving.member_id = id_
-        world.member[id_] = world.serving
-        world.serving = None
-        return id_
-
-    def chat(room_id: RoomId, member: Identity, text: str) -> Draft:
-        draft = real_chat(room_id, member, text)
-        world.said[draft.id] = text
-        return draft
-
-    with (
-        mock.patch.object(messages, "new_member_id", new_member_id),
-        mock.patch.object(messages, "chat", chat),
-        mock.patch.object(messages, "new_process_id", new_process_id),
-        mock.patch.object(messages, "new_message_id", new_message_id),
-        mock.patch.object(names, "member_name", return_value="Teal Heron"),
-        mock.patch.object(memory, "_now", utc_now),
-        # As in a room of hundreds: others run while a batch is handed out.
-        mock.patch.object(room, "_MEMBERS_AT_ONCE", 2),
-    ):
-        yield
 
 
 @contextmanager

@@ -6,17 +6,11 @@ from typing import TYPE_CHECKING, NamedTuple
 import trio
 
 from sharechat.adapters.memory import MemoryRepository
-from sharechat.domain.messages import (
-    Draft,
-    Entry,
-    MemberId,
-    MessageType,
-    ProcessId,
-    RoomId,
-    RoomInfo,
-)
+from sharechat.domain.ids import MemberId, ProcessId, RoomId
+from sharechat.domain.messages import Draft, Entry, MessageType, RoomInfo
 from sharechat.domain.ports import Refusal
 from tests.simulation.faults import Fault
+from tests.simulation.sources import SimSources
 from tests.simulation.world import World
 
 if TYPE_CHECKING:
@@ -35,7 +29,7 @@ class Truth(MemoryRepository):
     """A Repository that remembers all that was ever stored, and judges what is asked of it."""
 
     def __init__(self, world: World) -> None:
-        super().__init__()
+        super().__init__(SimSources(world))
         self._world = world
         self.log: dict[RoomId, list[Commit]] = {}
         self._renewed_at: dict[ProcessId, float] = {}

@@ -2,12 +2,13 @@
 
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from itertools import count
 from random import Random
 from typing import TYPE_CHECKING
 
 import trio
 
-from sharechat.domain.messages import MemberId, MessageId, ProcessId, RoomId
+from sharechat.domain.ids import MemberId, MessageId, ProcessId, RoomId
 from tests.simulation.faults import Faults
 
 if TYPE_CHECKING:
@@ -44,10 +45,9 @@ class World:
         """When each room that was removed was removed."""
         self.process_of: dict[ProcessId, SimProcess] = {}
         self.member: dict[MemberId, SimConnection] = {}
+        self.process_ids, self.member_ids, self.message_ids = count(), count(), count()
         self.said: dict[MessageId, str] = {}
         """What each message that a client sent said."""
-        self.serving: SimConnection | None = None
-        """Whose member is about to be given an id."""
         self.late = 0
         """Calls on their bad way, and commits that hang on although their callers have given up."""
         self.calls = 0

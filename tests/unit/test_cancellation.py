@@ -7,8 +7,11 @@ import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from sharechat.actors.policy import Policy
-from sharechat.domain.messages import Message, RoomId
-from tests.harness.support import KEY, FakeConnection, House, Visit, assert_pairs, open_house
+from sharechat.domain.ids import RoomId
+from sharechat.domain.messages import Message
+from tests.harness.connection import FakeConnection
+from tests.harness.house import House, Visit, assert_pairs, open_house
+from tests.harness.repository import KEY
 
 POLICY = Policy(message_rate=0, read_limit=2)
 
@@ -55,13 +58,13 @@ async def stop(house: House, room: RoomId, visit: Visit) -> None:
 
 
 async def delete(house: House, room: RoomId, visit: Visit) -> None:
-    await house.nodes[1].controller.delete_room(room, KEY)
+    await house.nodes[1].controller.rooms.delete_room(room, KEY)
 
 
 async def fail(house: House, room: RoomId, visit: Visit) -> None:
-    if mine := house.nodes[0].controller._rooms.get(room):
+    if room in house.nodes[0].controller.rooms.ids:
         house.repository.at_next("read", error=RuntimeError("a bug"))
-        mine.expect(1000)
+        house.nodes[0].controller.rooms.expect(room, 1000)
 
 
 async def kill(house: House, room: RoomId, visit: Visit) -> None:
@@ -69,7 +72,7 @@ async def kill(house: House, room: RoomId, visit: Visit) -> None:
 
 
 async def lose_the_lease(house: House, room: RoomId, visit: Visit) -> None:
-    await house.repository.end_lease(house.nodes[0].controller._janitor.process_id)
+    await house.repository.end_lease(house.nodes[0].controller.lease.process_id)
 
 
 async def go_away_for_a_while(house: House, room: RoomId, visit: Visit) -> None:
@@ -100,7 +103,7 @@ async def cut_at(n: int, cut: Cut, after: int | None, slow: bool, settles: float
         here, there = house.nodes
         room = await house.repository.make_room()
         other = await house.join(room, 1)
-        info = await here.controller.open_room(room)
+        info = await here.controller.rooms.open_room(room)
         visit = Visit(FakeConnection(slow=slow))
         begin = trio.Event()
 

@@ -4,11 +4,9 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from sharechat.actors.policy import Policy
 from sharechat.adapters.memory import MemoryBus
-from sharechat.domain import messages
+from sharechat.domain import ids
 from sharechat.domain.errors import (
-    FullError,
     RoomNotFoundError,
     StoppingError,
     UnavailableError,
@@ -16,16 +14,9 @@ from sharechat.domain.errors import (
 )
 from sharechat.domain.messages import RoomInfo
 from sharechat.domain.outcomes import INTERNAL_ERROR, RESTARTING
-from tests.harness.support import (
-    KEY,
-    UNLIMITED,
-    FakeConnection,
-    Node,
-    Repository,
-    assert_pairs,
-    open_house,
-    until,
-)
+from tests.harness.connection import FakeConnection
+from tests.harness.house import UNLIMITED, Node, assert_pairs, open_house
+from tests.harness.repository import KEY, ScriptedRepository
 from tests.unit.conftest import Logs
 
 LINGER = UNLIMITED.room_linger
@@ -34,7 +25,7 @@ LINGER = UNLIMITED.room_linger
 async def test_a_room_that_does_not_exist_cannot_be_opened(autojump_clock: MockClock) -> None:
     async with open_house() as house:
         with pytest.raises(RoomNotFoundError):
-            await house.nodes[0].controller.open_room(messages.new_room_id())
+            await house.nodes[0].controller.rooms.open_room(ids.new_room_id())
 
 
 async def test_a_room_cannot_be_opened_while_the_repository_is_away(
@@ -44,7 +35,7 @@ async def test_a_room_cannot_be_opened_while_the_repository_is_away(
         room = await house.repository.make_room()
         house.repository.away = True
         with pytest.raises(UnavailableError):
-            await house.nodes[0].controller.open_room(room)
+            await house.nodes[0].controller.rooms.open_room(room)
 
 
 async def test_two_processes_are_one_room(autojump_clock: MockClock) -> None:
@@ -114,7 +105,7 @@ async def test_a_room_that_raises_closes_its_own_members_alone(
         visits = [await house.visit(room) for _ in range(3)]
         other = await house.join(other_room)
         house.repository.at_next("read", error=RuntimeError("a bug"))
-        house.nodes[0].controller._rooms[room].expect(100)
+        house.nodes[0].controller.rooms.expect(room, 100)
         assert [await visit.ends() for visit in visits] == [INTERNAL_ERROR] * 3
         failure = next(log for log in logs if log["event"] == "room failed")
         assert failure["room"] == room
@@ -158,9 +149,9 @@ async def test_deleting_takes_the_key(autojump_clock: MockClock) -> None:
         room = await house.repository.make_room()
         member = await house.join(room)
         with pytest.raises(WrongKeyError):
-            await controller.delete_room(room, b"another key")
+            await controller.rooms.delete_room(room, b"another key")
         with pytest.raises(RoomNotFoundError):
-            await controller.delete_room(messages.new_room_id(), KEY)
+            await controller.rooms.delete_room(ids.new_room_id(), KEY)
         await trio.sleep(10)
         assert not member.closed.is_set()
 
@@ -171,13 +162,13 @@ async def test_a_room_without_members_here_is_deleted_all_the_same(
     async with open_house() as house:
         controller = house.nodes[0].controller
         room = await house.repository.make_room()
-        await controller.delete_room(room, KEY)
+        await controller.rooms.delete_room(room, KEY)
         with pytest.raises(RoomNotFoundError):
-            await controller.open_room(room)
+            await controller.rooms.open_room(room)
 
 
 async def test_it_does_not_start_without_the_repository(autojump_clock: MockClock) -> None:
-    repository = Repository()
+    repository = ScriptedRepository()
     repository.away = True
     node = Node(repository, MemoryBus(), UNLIMITED)
     with pytest.raises(UnavailableError):
@@ -188,7 +179,7 @@ async def test_it_does_not_start_without_the_repository(autojump_clock: MockCloc
 async def test_one_that_does_not_run_serves_nobody(
     autojump_clock: MockClock, began: bool, nursery: trio.Nursery
 ) -> None:
-    repository = Repository()
+    repository = ScriptedRepository()
     room = RoomInfo(await repository.make_room(), "Imperfect Seat")
     node = Node(repository, MemoryBus(), UNLIMITED)
     if began:
@@ -199,7 +190,7 @@ async def test_one_that_does_not_run_serves_nobody(
     await node.controller.serve_room(room, connection)
     assert connection.close == RESTARTING
     with pytest.raises(StoppingError):
-        await node.controller.open_room(room.id)
+        await node.controller.rooms.open_room(room.id)
     await node.controller.stop()
     assert await repository.log(room.id) == []
 
@@ -212,16 +203,3 @@ async def test_one_that_is_cut_off_ends_its_members_connections(autojump_clock: 
         house.nodes[0].scope.cancel()
         for visit in visits:
             assert await visit.ends(within=10) is not None
-
-
-async def test_a_process_takes_no_more_members_than_it_may(autojump_clock: MockClock) -> None:
-    async with open_house(policy=Policy(max_members=2)) as house:
-        room = await house.repository.make_room()
-        first, second = await house.visit(room), await house.visit(room)
-        await until(lambda: all(visit.connection.received for visit in (first, second)))
-        with pytest.raises(FullError):
-            await house.nodes[0].controller.open_room(room)
-        first.connection.hangs_up()
-        await first.ends()
-        await house.join(room)
-        assert not second.over.is_set()

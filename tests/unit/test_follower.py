@@ -5,9 +5,11 @@ import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from sharechat.actors.policy import Policy
-from sharechat.domain.messages import RoomId
+from sharechat.domain.ids import RoomId
 from sharechat.domain.outcomes import ROOM_DELETED
-from tests.harness.support import KEY, UNLIMITED, Elsewhere, FakeConnection, House, open_house
+from tests.harness.connection import FakeConnection
+from tests.harness.house import UNLIMITED, Elsewhere, House, open_house
+from tests.harness.repository import KEY
 
 LINGERING = Policy(message_rate=0, room_linger=10_000)
 
@@ -47,15 +49,7 @@ async def test_a_room_that_may_have_missed_something_is_looked_at_at_once(
     async with open_house() as house:
         room, here, there = await heard_nothing(house)
         await there.says("lost")
-        house.nodes[0].controller._follower.missed({room})
-        await here.hears("lost", within=0.1)
-
-
-async def test_a_word_without_entries_means_look_at_this_room(autojump_clock: MockClock) -> None:
-    async with open_house() as house:
-        room, here, there = await heard_nothing(house)
-        await there.says("lost")
-        house.nodes[0].hears(room)
+        house.nodes[0].misses(room)
         await here.hears("lost", within=0.1)
 
 
@@ -84,7 +78,7 @@ async def test_rooms_that_keep_missing_things_do_not_put_off_the_look_at_all(
 
         async def miss() -> None:
             while True:
-                house.nodes[0].controller._follower.missed({busy})
+                house.nodes[0].misses(busy)
                 await trio.sleep(1)
 
         house.nursery.start_soon(miss)
@@ -96,7 +90,7 @@ async def test_words_about_rooms_that_are_not_here_are_nothing(autojump_clock: M
         _, here, there = await heard_nothing(house)
         elsewhere = await house.repository.make_room()
         house.repository.calls.clear()
-        house.nodes[0].hears(elsewhere)
+        house.nodes[0].misses(elsewhere)
         house.nodes[0].hears(elsewhere, *(await there.says("not for that room")))
         await trio.sleep(0.1)
         assert not house.repository.calls["get_heads"]
@@ -108,7 +102,7 @@ async def test_it_asks_again_while_the_repository_is_away(autojump_clock: MockCl
         room, here, there = await heard_nothing(house)
         await there.says("lost")
         house.repository.away = True
-        house.nodes[0].hears(room)
+        house.nodes[0].misses(room)
         await trio.sleep(60)
         assert house.repository.calls["get_heads"] < 70
         house.repository.away = False
@@ -122,7 +116,7 @@ async def test_a_room_that_is_gone_ends_its_members_wherever_they_are(
         room = await house.repository.make_room()
         members = [await house.join(room, node) for node in range(3)]
         other = await house.join(await house.repository.make_room(), 1)
-        await house.nodes[0].controller.delete_room(room, KEY)
+        await house.nodes[0].controller.rooms.delete_room(room, KEY)
         for member in members:
             with trio.fail_after(0.1):
                 await member.closed.wait()
@@ -135,7 +129,7 @@ async def test_and_so_it_does_if_the_word_of_it_was_lost(autojump_clock: MockClo
         room = await house.repository.make_room()
         member = await house.join(room, 1)
         house.nodes[0].queue.losing = True
-        await house.nodes[0].controller.delete_room(room, KEY)
+        await house.nodes[0].controller.rooms.delete_room(room, KEY)
         with trio.fail_after(UNLIMITED.follow_interval + 0.1):
             await member.closed.wait()
         assert member.close == ROOM_DELETED
@@ -149,9 +143,9 @@ async def test_a_room_that_ends_while_the_heads_are_asked_for_is_left_alone(
         member = await house.join(room)
         other = await house.join(await house.repository.make_room())
         step = house.repository.at_next("get_heads", hold=True)
-        house.nodes[0].hears(room)
+        house.nodes[0].misses(room)
         await step.reached.wait()
-        await house.nodes[0].controller.delete_room(room, KEY)
+        await house.nodes[0].controller.rooms.delete_room(room, KEY)
         await member.closed.wait()
         await wait_all_tasks_blocked()
         step.release()
@@ -167,6 +161,6 @@ async def test_a_follower_that_raises_is_started_again_and_looks_again(
         room, here, there = await heard_nothing(house)
         await there.says("lost")
         house.repository.at_next("get_heads", error=error)
-        house.nodes[0].hears(room)
+        house.nodes[0].misses(room)
         await here.hears("lost", within=1.1)
         assert not here.closed.is_set()

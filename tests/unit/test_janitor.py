@@ -6,9 +6,11 @@ from trio.testing import MockClock
 
 from sharechat.actors.policy import Policy
 from sharechat.domain.errors import LeaseLostError, RoomNotFoundError, UnavailableError
-from sharechat.domain.messages import MessageType, ProcessId
+from sharechat.domain.ids import ProcessId
+from sharechat.domain.messages import MessageType
 from sharechat.domain.outcomes import RESTARTING
-from tests.harness.support import UNLIMITED, Elsewhere, assert_pairs, open_house, until
+from tests.harness.house import UNLIMITED, Elsewhere, assert_pairs, open_house
+from tests.harness.waiting import until
 
 TTL = UNLIMITED.lease_ttl
 
@@ -70,11 +72,11 @@ async def test_who_lost_its_lease_closes_its_members_and_starts_afresh(
         lost = await house.visit(room, 0)
         witness = await house.join(room, 1)
         await witness.hears()
-        janitor = house.nodes[0].controller._janitor
-        before = janitor.process_id
+        lease = house.nodes[0].controller.lease
+        before = lease.process_id
         await house.repository.end_lease(before)
         assert await lost.ends(within=UNLIMITED.lease_interval + 0.1) == RESTARTING
-        assert janitor.process_id != before
+        assert lease.process_id != before
         again = await house.join(room, 0)
         again.says("back again")
         await witness.hears("back again")
@@ -88,7 +90,7 @@ async def test_it_goes_on_trying_to_open_a_new_lease(autojump_clock: MockClock) 
     async with open_house() as house:
         room = await house.repository.make_room()
         house.repository.at_next("open_lease", error=UnavailableError("away"))
-        await house.repository.end_lease(house.nodes[0].controller._janitor.process_id)
+        await house.repository.end_lease(house.nodes[0].controller.lease.process_id)
         await trio.sleep(2 * UNLIMITED.lease_interval + 0.1)
         again = await house.join(room)
         assert not again.closed.is_set()
@@ -153,7 +155,7 @@ async def test_a_member_that_is_stored_but_not_here_leaves(autojump_clock: MockC
         room = await house.repository.make_room()
         here = await house.join(room)
         ghost = Elsewhere(house.repository, room)
-        ghost.process_id = house.nodes[0].controller._janitor.process_id
+        ghost.process_id = house.nodes[0].controller.lease.process_id
         await ghost.joins()
         await here.hears("Fox left the room.", within=UNLIMITED.reconcile_interval + 3)
         await trio.sleep(2 * UNLIMITED.reconcile_interval)
@@ -170,7 +172,7 @@ async def test_rooms_that_nobody_has_been_in_for_long_are_removed(
         await trio.sleep(5)
         with pytest.raises(RoomNotFoundError):
             await house.repository.get_room(room)
-        assert (room, 0) in house.nodes[0].queue.published
+        assert room in house.nodes[0].queue.looks
 
 
 async def test_a_room_that_somebody_is_in_is_never_too_old(autojump_clock: MockClock) -> None:
@@ -205,7 +207,7 @@ async def test_nobody_takes_itself_for_dead(autojump_clock: MockClock) -> None:
     async with open_house() as house:
         room = await house.repository.make_room()
         member = await house.join(room)
-        process_id = house.nodes[0].controller._janitor.process_id
+        process_id = house.nodes[0].controller.lease.process_id
 
         async def show_the_same(_: ProcessId) -> dict[ProcessId, int]:
             await trio.lowlevel.checkpoint()
@@ -229,10 +231,10 @@ async def test_giving_the_lease_back_while_it_renews_is_no_end_of_the_world(
 
 async def test_a_lease_that_was_given_back_is_not_opened_again(autojump_clock: MockClock) -> None:
     async with open_house() as house:
-        janitor = house.nodes[0].controller._janitor
-        given_back = janitor.process_id
-        await janitor.close()
+        lease = house.nodes[0].controller.lease
+        given_back = lease.process_id
+        await lease.close()
         await trio.sleep(3 * UNLIMITED.lease_interval)
-        assert janitor.process_id == given_back
+        assert lease.process_id == given_back
         with pytest.raises(LeaseLostError):
             await house.repository.renew_lease(given_back)

@@ -8,16 +8,22 @@ import trio.lowlevel
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from sharechat.actors.journal import BROKEN, Journal
+from sharechat.actors.lease import Lease
 from sharechat.actors.policy import Policy
-from sharechat.domain import messages
+from sharechat.adapters.memory import MemoryBus
+from sharechat.domain import ids
 from sharechat.domain.errors import (
     NotAMemberError,
     NotStoredError,
     RejectedError,
     RoomNotFoundError,
 )
-from sharechat.domain.messages import Draft, Entry, Identity, RoomId
-from tests.harness.support import Repository
+from sharechat.domain.ids import ProcessId, RoomId
+from sharechat.domain.messages import Draft, Entry, Identity
+from sharechat.domain.sources import Sources
+from tests.harness import drafts
+from tests.harness.queue import FaultyQueue
+from tests.harness.repository import ScriptedRepository
 
 
 class Desk:
@@ -25,20 +31,21 @@ class Desk:
 
     def __init__(self, nursery: trio.Nursery, policy: Policy | None = None) -> None:
         self.nursery = nursery
-        self.repository = Repository()
-        self.process_id = messages.new_process_id()
+        self.repository = ScriptedRepository()
         self.delivered: list[tuple[RoomId, list[str]]] = []
-        self.journal = Journal(
-            self.repository, lambda: self.process_id, self._deliver, policy or Policy()
-        )
-        self.member = Identity(messages.new_member_id(), "Teal Heron")
+        self.deliver_raises: Exception | None = None
+        policy = policy or Policy()
+        self.lease = Lease(self.repository, lambda: None, policy, Sources())
+        self.queue = FaultyQueue(MemoryBus())
+        self.journal = Journal(self.repository, self.queue, self.lease, self._deliver, policy)
+        self.member = Identity(ids.new_member_id(), "Teal Heron")
         self.outcomes: dict[str, Entry | NotStoredError] = {}
 
     async def open(self) -> RoomId:
         """Make a room that the member is in, and start the journal."""
-        await self.repository.open_lease(self.process_id)
+        await self.lease.open()
         room_id = await self.add_room()
-        self.nursery.start_soon(self.journal.start)
+        self.nursery.start_soon(self.journal.run)
         await wait_all_tasks_blocked()
         self.repository.calls.clear()
         self.repository.commits.clear()
@@ -46,13 +53,13 @@ class Desk:
 
     async def add_room(self) -> RoomId:
         room_id = await self.repository.make_room()
-        await self.repository.append([messages.joined(room_id, self.member)], self.process_id)
+        await self.repository.append([drafts.joined(room_id, self.member)], self.lease.process_id)
         return room_id
 
     def send(self, room_id: RoomId, *texts: str) -> None:
         """Begin to store these, each by a task of its own, one after the other."""
         for text in texts:
-            draft = messages.chat(room_id, self.member, text)
+            draft = drafts.chat(room_id, self.member, text)
             self.nursery.start_soon(self._send, draft)
 
     async def _send(self, draft: Draft) -> None:
@@ -67,6 +74,8 @@ class Desk:
         return str(outcome)
 
     def _deliver(self, room_id: RoomId, entries: Sequence[Entry]) -> None:
+        if self.deliver_raises:
+            raise self.deliver_raises
         self.delivered.append((room_id, [entry.message.text for entry in entries]))
 
 
@@ -75,7 +84,7 @@ async def test_a_sender_gets_the_entry_that_its_draft_became(
 ) -> None:
     desk = Desk(nursery)
     room = await desk.open()
-    draft = messages.chat(room, desk.member, "hello")
+    draft = drafts.chat(room, desk.member, "hello")
     entry = await desk.journal.store(draft)
     assert (entry.seq, entry.message.id, entry.message.text) == (2, draft.id, "hello")
     assert desk.delivered == [(room, ["hello"])]
@@ -120,7 +129,7 @@ async def test_it_is_delivered_before_its_sender_goes_on(
 ) -> None:
     desk = Desk(nursery)
     room = await desk.open()
-    await desk.journal.store(messages.chat(room, desk.member, "hello"))
+    await desk.journal.store(drafts.chat(room, desk.member, "hello"))
     assert desk.delivered  # no checkpoint lies between
 
 
@@ -132,10 +141,10 @@ async def test_what_is_refused_fails_alone(
     step = desk.repository.at_next("append", hold=True)
     desk.send(room, "first")
     await step.reached.wait()
-    stranger = Identity(messages.new_member_id(), "Red Roof")
+    stranger = Identity(ids.new_member_id(), "Red Roof")
     desk.send(room, "before", "a NUL: \0", "after")
-    desk.send(messages.new_room_id(), "nowhere")
-    nursery.start_soon(desk._send, messages.chat(room, stranger, "stranger"))
+    desk.send(ids.new_room_id(), "nowhere")
+    nursery.start_soon(desk._send, drafts.chat(room, stranger, "stranger"))
     await wait_all_tasks_blocked()
     step.release()
     await wait_all_tasks_blocked()
@@ -163,7 +172,7 @@ async def test_a_draft_that_spoils_its_batch_fails_alone(
     room = await desk.open()
     append = desk.repository.append
 
-    async def choosy(drafts: Sequence[Draft], process_id: messages.ProcessId) -> object:
+    async def choosy(drafts: Sequence[Draft], process_id: ProcessId) -> object:
         if any(draft.text == "poison" for draft in drafts):
             raise error
         return await append(drafts, process_id)
@@ -212,7 +221,7 @@ async def test_a_left_never_waits_and_comes_after_what_its_member_sent(
     await wait_all_tasks_blocked()
     desk.send(room, "b")
     await wait_all_tasks_blocked()
-    desk.journal.leave(messages.left(room, desk.member))  # the mailbox is full
+    desk.journal.leave(drafts.left(room, desk.member))  # the mailbox is full
     step.release()
     await desk.journal.settled()
     assert (await desk.repository.texts(room))[1:] == [
@@ -229,18 +238,18 @@ async def test_a_left_that_found_no_room_is_stored_even_while_others_never_stop_
 ) -> None:
     desk = Desk(nursery, Policy(journal_mailbox=2))
     room = await desk.open()
-    goer = Identity(messages.new_member_id(), "Red Roof")
-    await desk.repository.append([messages.joined(room, goer)], desk.process_id)
+    goer = Identity(ids.new_member_id(), "Red Roof")
+    await desk.repository.append([drafts.joined(room, goer)], desk.lease.process_id)
 
     async def talk_on(who: int) -> None:
         for n in range(50):
-            await desk.journal.store(messages.chat(room, desk.member, f"{who}.{n}"))
+            await desk.journal.store(drafts.chat(room, desk.member, f"{who}.{n}"))
 
     for who in range(12):
         nursery.start_soon(talk_on, who)
     await trio.lowlevel.checkpoint()
     await trio.lowlevel.checkpoint()
-    desk.journal.leave(messages.left(room, goer))
+    desk.journal.leave(drafts.left(room, goer))
     await desk.journal.settled()
     texts = await desk.repository.texts(room)
     assert len(texts) == 2 + 12 * 50 + 1
@@ -252,7 +261,7 @@ async def test_a_left_of_one_who_never_joined_stores_nothing(
 ) -> None:
     desk = Desk(nursery)
     room = await desk.open()
-    desk.journal.leave(messages.left(room, Identity(messages.new_member_id(), "Red Roof")))
+    desk.journal.leave(drafts.left(room, Identity(ids.new_member_id(), "Red Roof")))
     await desk.journal.settled()
     assert len(await desk.repository.log(room)) == 1
 

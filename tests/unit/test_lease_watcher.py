@@ -1,7 +1,7 @@
 """Who counts as dead, and whom neither an outage nor a freeze may kill."""
 
 from sharechat.actors.lease_watcher import LeaseWatcher
-from sharechat.domain.messages import ProcessId
+from sharechat.domain.ids import ProcessId
 
 A, B = ProcessId("a"), ProcessId("b")
 

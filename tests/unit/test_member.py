@@ -5,11 +5,15 @@ import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from sharechat.actors.policy import Policy
-from sharechat.domain import messages
+from sharechat.domain import ids
 from sharechat.domain.errors import NotAMemberError
 from sharechat.domain.messages import MessageType
 from sharechat.domain.outcomes import INTERNAL_ERROR, RESTARTING, ROOM_DELETED, TOO_SLOW, TRY_LATER
-from tests.harness.support import KEY, UNLIMITED, FakeConnection, assert_pairs, open_house, until
+from tests.harness import drafts
+from tests.harness.connection import FakeConnection
+from tests.harness.house import UNLIMITED, assert_pairs, open_house
+from tests.harness.repository import KEY
+from tests.harness.waiting import until
 
 
 async def test_a_member_joins_talks_and_leaves_once(autojump_clock: MockClock) -> None:
@@ -243,8 +247,8 @@ async def test_a_joined_without_a_lease_is_told_to_come_back(autojump_clock: Moc
     async with open_house() as house:
         room = await house.repository.make_room()
         await trio.sleep(0.1)
-        janitor = house.nodes[0].controller._janitor
-        await house.repository.end_lease(janitor.process_id)
+        lease = house.nodes[0].controller.lease
+        await house.repository.end_lease(lease.process_id)
         visit = await house.visit(room)
         assert await visit.ends() == RESTARTING
         assert await house.repository.log(room) == []
@@ -257,7 +261,7 @@ async def test_one_whom_the_others_made_leave_is_told_that_it_cannot_talk(
         room = await house.repository.make_room()
         member = await house.join(room)
         (who,) = await house.repository.get_members(room)
-        await house.repository.append([messages.left(room, who)], messages.new_process_id())
+        await house.repository.append([drafts.left(room, who)], ids.new_process_id())
         member.says("hello")
         await until(lambda: member.received[-1].type is MessageType.FAILED)
         assert member.texts[-1] == str(NotAMemberError())

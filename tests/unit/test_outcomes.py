@@ -6,7 +6,7 @@ import pytest
 
 from sharechat.domain import errors, outcomes
 from sharechat.domain.errors import SharechatError
-from sharechat.domain.outcomes import CLOSES, PROBLEM_OF, PROBLEMS, Close, Problem
+from sharechat.domain.outcomes import CLOSES, NORMAL, PROBLEM_OF, PROBLEMS, Close, Problem
 
 OWN_TEXT = [
     errors.RoomNotFoundError,
@@ -16,6 +16,7 @@ OWN_TEXT = [
     errors.LeaseLostError,
     errors.StoppingError,
     errors.FullError,
+    errors.TooManyConnectionsError,
 ]
 
 
@@ -34,7 +35,7 @@ def test_every_error_is_in_the_one_tree() -> None:
 
 def test_the_table_has_every_close_and_every_problem() -> None:
     values = vars(outcomes).values()
-    assert {id(v) for v in values if isinstance(v, Close)} == {id(c) for c in CLOSES}
+    assert {id(v) for v in values if isinstance(v, Close)} == {id(c) for c in (*CLOSES, NORMAL)}
     assert {id(v) for v in values if isinstance(v, Problem)} == {id(p) for p in PROBLEMS}
 
 

@@ -8,25 +8,19 @@ import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from sharechat.actors.policy import Policy
-from sharechat.domain.messages import RoomId
+from sharechat.domain.ids import RoomId
 from sharechat.domain.outcomes import RESTARTING, ROOM_DELETED
-from tests.harness.support import (
-    KEY,
-    UNLIMITED,
-    FakeConnection,
-    House,
-    Visit,
-    assert_pairs,
-    open_house,
-    until,
-)
+from tests.harness.connection import FakeConnection
+from tests.harness.house import UNLIMITED, House, Visit, assert_pairs, open_house
+from tests.harness.repository import KEY
+from tests.harness.waiting import until
 
 LINGER = UNLIMITED.room_linger
 
 
 async def at_the_same_moment(house: House, room: RoomId, count: int, node: int = 0) -> list[Visit]:
     """Begin visits that all have the room's info before any of them goes on."""
-    info = await house.nodes[node].controller.open_room(room)
+    info = await house.nodes[node].controller.rooms.open_room(room)
     visits = [Visit(FakeConnection()) for _ in range(count)]
     for visit in visits:
         house.nursery.start_soon(house.nodes[node].serve, visit, info)
@@ -86,12 +80,12 @@ async def test_who_comes_when_the_room_is_cancelled_but_not_unwound_gets_a_new_o
         room = await house.repository.make_room()
         await linger_out(house, room)
         node = house.nodes[0]
-        old = node.controller._rooms[room]
-        info = await node.controller.open_room(room)
+        info = await node.controller.rooms.open_room(room)
         one, two = Visit(FakeConnection()), Visit(FakeConnection())
 
         async def cancel_and_serve() -> None:
-            old.scope.cancel()  # what its deadline does; no step lies between this and the join
+            # This cancels the actor as its deadline does, and the join follows in the same step.
+            node.controller.rooms.evict(room)
             await node.serve(one, info)
 
         house.nursery.start_soon(cancel_and_serve)
@@ -104,7 +98,6 @@ async def test_who_comes_when_the_room_is_cancelled_but_not_unwound_gets_a_new_o
         for visit in (one, two):
             await visit.connection.hears("after")
             assert not visit.connection.closed.is_set()
-        assert node.controller._rooms[room] is not old
         await house.stop()
         assert_pairs(await house.repository.log(room))
 
@@ -116,7 +109,7 @@ async def test_a_join_at_any_moment_about_the_end_of_its_room(
     async with open_house() as house:
         room = await house.repository.make_room()
         await linger_out(house, room)
-        info = await house.nodes[0].controller.open_room(room)
+        info = await house.nodes[0].controller.rooms.open_room(room)
         await trio.sleep(0.001)  # to the very deadline
         for _ in range(steps):
             await trio.lowlevel.checkpoint()
@@ -182,7 +175,7 @@ async def test_a_room_deleted_while_members_come(autojump_clock: MockClock) -> N
         first = await house.visit(room)
         await wait_all_tasks_blocked()
         visits = await at_the_same_moment(house, room, 3)
-        await house.nodes[1].controller.delete_room(room, KEY)
+        await house.nodes[1].controller.rooms.delete_room(room, KEY)
         for visit in [first, *visits]:
             assert await visit.ends() == ROOM_DELETED
         await trio.sleep(LINGER + 1)
@@ -193,8 +186,8 @@ async def test_a_member_may_come_after_its_room_was_evicted(autojump_clock: Mock
     async with open_house() as house:
         room = await house.repository.make_room()
         await house.join(room)
-        info = await house.nodes[0].controller.open_room(room)
-        await house.nodes[0].controller.delete_room(room, KEY)
+        info = await house.nodes[0].controller.rooms.open_room(room)
+        await house.nodes[0].controller.rooms.delete_room(room, KEY)
         visit = Visit(FakeConnection())
         house.nursery.start_soon(house.nodes[0].serve, visit, info)
         assert await visit.ends() == ROOM_DELETED
@@ -205,9 +198,9 @@ async def test_a_join_in_the_very_moment_the_lease_is_lost(autojump_clock: MockC
         room = await house.repository.make_room()
         member = await house.visit(room)
         await wait_all_tasks_blocked()
-        janitor = house.nodes[0].controller._janitor
+        lease = house.nodes[0].controller.lease
         opened = house.repository.at_next("open_lease", hold=True)
-        await house.repository.end_lease(janitor.process_id)
+        await house.repository.end_lease(lease.process_id)
         await opened.reached.wait()  # the members have been closed, the new lease is not open yet
         assert await member.ends() == RESTARTING
         late = await house.visit(room)

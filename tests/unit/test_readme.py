@@ -11,8 +11,8 @@ README = (Path(__file__).parents[2] / "README.md").read_text()
 
 def test_every_outcome_is_in_the_table_and_says_whether_to_come_back() -> None:
     expected = [
-        *((f"{p.status} `{p.slug}`", p.title, p.come_back) for p in PROBLEMS),
-        *((f"close {c.code}", c.reason, c.come_back) for c in CLOSES),
+        *((f"{p.status} `{p.slug}`", p.title, p.retry) for p in PROBLEMS),
+        *((f"close {c.code}", c.reason, c.retry) for c in CLOSES),
     ]
     rows = re.findall(r"^\| ((?:\d{3}|close) \S+) \| (.+?) \| (yes|no) \|$", README, re.MULTILINE)
     assert [(what, meaning, back == "yes") for what, meaning, back in rows] == expected

@@ -6,7 +6,9 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 from sharechat.actors.policy import Policy
 from sharechat.domain.messages import MessageType
-from tests.harness.support import Elsewhere, FakeConnection, House, open_house, until
+from tests.harness.connection import FakeConnection
+from tests.harness.house import Elsewhere, House, open_house
+from tests.harness.waiting import until
 
 ALONE = Policy(message_rate=0, follow_interval=10_000)
 """Nothing but what a room hears and reads itself."""

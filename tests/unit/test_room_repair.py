@@ -4,9 +4,12 @@ import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from sharechat.actors.policy import Policy
+from sharechat.actors.room import Room
 from sharechat.domain.messages import MessageType
 from sharechat.domain.outcomes import INTERNAL_ERROR, ROOM_DELETED
-from tests.harness.support import KEY, FakeConnection, open_house
+from tests.harness.connection import FakeConnection
+from tests.harness.house import Elsewhere, open_house
+from tests.harness.repository import KEY, ScriptedRepository
 from tests.unit.test_room import ALONE, talking_elsewhere
 
 
@@ -42,14 +45,14 @@ async def test_what_it_was_told_of_too_early_is_read_later(autojump_clock: MockC
     async with open_house(policy=ALONE) as house:
         here, there = await talking_elsewhere(house)
         step = house.repository.at_next("get_heads", hold=True)
-        house.nodes[0].hears(there.room_id)
+        house.nodes[0].misses(there.room_id)
         await step.reached.wait()
         (one,) = await there.says("1")
         step.release()
         await here.hears("1")
         # A head beyond what can be read: as if a replica answered.
         house.repository.calls.clear()
-        house.nodes[0].controller._rooms[there.room_id].expect(one.seq + 1)
+        house.nodes[0].controller.rooms.expect(there.room_id, one.seq + 1)
         await trio.sleep(1)
         assert 1 <= house.repository.calls["read"] <= 1 / ALONE.retry_interval + 1
         await there.says("2")
@@ -194,14 +197,12 @@ async def test_who_is_gone_when_its_own_joined_is_read_takes_no_place(
         assert await visit.ends() is None
 
 
-async def test_what_is_offered_to_a_room_that_has_ended_is_nobodys(
-    autojump_clock: MockClock,
-) -> None:
-    async with open_house(policy=ALONE) as house:
-        here, there = await talking_elsewhere(house)
-        ended = house.nodes[0].controller._rooms[there.room_id]
-        await house.nodes[0].controller.delete_room(there.room_id, KEY)
-        await here.closed.wait()
-        await wait_all_tasks_blocked()
-        ended.offer(())
-        ended.expect(100)
+async def test_an_ended_room_ignores_entries(autojump_clock: MockClock) -> None:
+    repository = ScriptedRepository()
+    there = Elsewhere(repository, await repository.make_room())
+    room = Room(await repository.get_room(there.room_id), repository, ALONE)
+    with trio.move_on_after(1):
+        await room.start()
+    room.offer([await there.joins()])
+    room.expect(100)
+    assert room.position == 0

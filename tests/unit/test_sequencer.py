@@ -6,14 +6,9 @@ from random import Random
 import pytest
 
 from sharechat.actors.sequencer import Sequencer
-from sharechat.domain.messages import (
-    Entry,
-    Identity,
-    MemberId,
-    chat,
-    new_room_id,
-    stamp,
-)
+from sharechat.domain.ids import MemberId, new_room_id
+from sharechat.domain.messages import Entry, Identity, stamp
+from tests.harness.drafts import chat
 
 ROOM = new_room_id()
 AUTHOR = Identity(MemberId("m"), "Teal Heron")

@@ -7,7 +7,8 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 from sharechat.actors.policy import Policy
 from sharechat.domain.errors import StoppingError, UnavailableError
 from sharechat.domain.outcomes import RESTARTING
-from tests.harness.support import UNLIMITED, FakeConnection, assert_pairs, open_house
+from tests.harness.connection import FakeConnection
+from tests.harness.house import UNLIMITED, assert_pairs, open_house
 from tests.unit.conftest import Logs
 
 PATIENCE = UNLIMITED.stop_timeout
@@ -21,9 +22,7 @@ async def test_members_are_told_every_left_is_stored_and_the_lease_is_given_back
         visits = [await house.visit(room) for room in rooms for _ in range(20)]
         witness = await house.join(rooms[0], 1)
         await wait_all_tasks_blocked()
-        leases = set(
-            await house.repository.renew_lease(house.nodes[1].controller._janitor.process_id)
-        )
+        leases = set(await house.repository.renew_lease(house.nodes[1].controller.lease.process_id))
         began = trio.current_time()
         await house.nodes[0].controller.stop()
         assert trio.current_time() - began < 1
@@ -32,7 +31,7 @@ async def test_members_are_told_every_left_is_stored_and_the_lease_is_given_back
         for room in rooms:
             assert_pairs(await house.repository.log(room), all_gone=room != rooms[0])
         await house.nodes[0].over.wait()
-        left = await house.repository.renew_lease(house.nodes[1].controller._janitor.process_id)
+        left = await house.repository.renew_lease(house.nodes[1].controller.lease.process_id)
         assert len(leases - set(left)) == 1
         await witness.hears(*[(await house.repository.texts(rooms[0]))[-1]])
         assert len(witness.received) == 21
@@ -58,14 +57,14 @@ async def test_nobody_joins_any_more(autojump_clock: MockClock) -> None:
     async with open_house() as house:
         controller = house.nodes[0].controller
         room = await house.repository.make_room()
-        info = await controller.open_room(room)
+        info = await controller.rooms.open_room(room)
         stuck = await house.visit(room, connection=FakeConnection())
         await wait_all_tasks_blocked()
         stuck.connection.close_held = trio.Event()
         house.nursery.start_soon(controller.stop)
         await wait_all_tasks_blocked()
         with pytest.raises(StoppingError):
-            await controller.open_room(room)
+            await controller.rooms.open_room(room)
         late = FakeConnection()
         with trio.fail_after(1):
             await controller.serve_room(info, late)

@@ -8,7 +8,7 @@ from wsproto.frame_protocol import Opcode
 
 from sharechat.domain.errors import ConnectionClosedError
 from sharechat.domain.outcomes import RESTARTING, TOO_SLOW
-from sharechat.net import direct_connection as module
+from sharechat.net.direct_connection import DirectConnection
 from tests.harness.pair import batch, websockets
 from tests.harness.peer import Peer, frame, text
 from tests.harness.server import DEADLINE
@@ -16,7 +16,7 @@ from tests.harness.server import DEADLINE
 
 async def test_we_close_and_the_peer_answers() -> None:
     async with websockets() as (connection, peer), trio.open_nursery() as nursery:
-        connection.send_nowait(batch("last"))
+        assert connection.offer(batch("last"))
         nursery.start_soon(connection.aclose, RESTARTING)
         await peer.hear_text()
         close = await peer.hear_close()
@@ -33,22 +33,17 @@ async def test_without_a_reason_a_close_is_normal() -> None:
         await peer.stream.aclose()
 
 
-async def test_a_peer_that_does_not_answer_holds_nobody_up(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(module, "CLOSE_TIMEOUT", 0.1)
-    async with websockets() as (connection, peer):
+async def test_a_peer_that_does_not_answer_holds_nobody_up() -> None:
+    async with websockets(close_timeout=0.1) as (connection, peer):
         with trio.fail_after(DEADLINE):
             await connection.aclose(RESTARTING)
         assert (await peer.hear_close()).code == 1012
 
 
-async def test_a_peer_that_does_not_read_holds_nobody_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "CLOSE_TIMEOUT", 0.1)
-    async with websockets(buffers=4096) as (connection, peer):
-        with suppress(trio.WouldBlock):
-            while True:
-                connection.send_nowait(batch("x" * 3000))
+async def test_a_peer_that_does_not_read_holds_nobody_up() -> None:
+    async with websockets(buffers=4096, close_timeout=0.1) as (connection, peer):
+        while connection.offer(batch("x" * 3000)):
+            pass
         with trio.fail_after(DEADLINE):
             await connection.aclose(TOO_SLOW)
         assert not await peer.ends()
@@ -56,16 +51,15 @@ async def test_a_peer_that_does_not_read_holds_nobody_up(monkeypatch: pytest.Mon
 
 async def test_a_peer_that_falls_behind_and_reads_on_hears_why() -> None:
     async with websockets(buffers=4096) as (connection, peer), trio.open_nursery() as nursery:
-        with suppress(trio.WouldBlock):
-            while True:
-                connection.send_nowait(batch("x" * 3000))
+        while connection.offer(batch("x" * 3000)):
+            pass
         nursery.start_soon(connection.aclose, TOO_SLOW)
         assert (await peer.hear_close()).code == 1013
         assert await peer.ends()
         await peer.stream.aclose()
 
 
-async def closing(peer: Peer, data: bytes, connection: module.DirectConnection) -> None:
+async def closing(peer: Peer, data: bytes, connection: DirectConnection) -> None:
     await peer.send(data)
     with trio.fail_after(DEADLINE):
         assert await connection.receive() == "last"
@@ -126,10 +120,11 @@ async def test_closing_twice_and_when_cancelled() -> None:
         assert (await peer.hear_close()).code == 1012
 
 
-async def test_after_a_cancelled_send_no_frame_is_torn_by_the_close() -> None:
+async def test_after_a_cancelled_drain_no_frame_is_torn_by_the_close() -> None:
     async with websockets(buffers=4096) as (connection, peer), trio.open_nursery() as nursery:
+        assert connection.offer(batch("x" * 300_000))
         with trio.move_on_after(0.05):
-            await connection.send([batch("x" * 300_000)])
+            await connection.drain()
         nursery.start_soon(connection.aclose, RESTARTING)
         assert "x" * 300_000 in await peer.hear_text()
         assert (await peer.hear_close()).code == 1012

@@ -15,10 +15,10 @@ from hypercorn.trio import serve
 from trio_websocket import open_websocket_url
 from wsproto.frame_protocol import FrameProtocol, Opcode
 
-from sharechat.bootstrap import create_app
+from sharechat.bootstrap import build
 from sharechat.config import Settings
-from sharechat.domain.messages import RoomInfo, new_room_id
-from sharechat.domain.ports import Repository
+from sharechat.domain.ids import new_room_id
+from sharechat.domain.messages import RoomInfo
 from tests.harness.peer import text
 from tests.harness.server import DEADLINE, SharechatProcess, history, make_room, texts
 
@@ -33,8 +33,8 @@ async def test_over_tls(nursery: trio.Nursery, tmp_path: Path) -> None:
     config.bind = ["localhost:0"]
     config.errorlog = None
     config.certfile = config.keyfile = str(tmp_path / "server.pem")
-    app = create_app(Settings())
-    repository: Repository = app.extensions["repository"]
+    server = build(Settings())
+    repository, app = server.stores.repository, server.app
     room = RoomInfo(new_room_id(), "Secret Room")
     await repository.create_room(room, b"")
     with trio.fail_after(DEADLINE):

@@ -7,19 +7,12 @@ from pathlib import Path
 import trio
 
 from sharechat.adapters.memory import MemoryBus, MemoryRepository
-from sharechat.bootstrap import Parts, create_app
+from sharechat.bootstrap import Stores, build
 from sharechat.config import Settings
-from sharechat.domain.messages import (
-    Identity,
-    RoomId,
-    RoomInfo,
-    chat,
-    joined,
-    new_member_id,
-    new_process_id,
-    new_room_id,
-)
-from sharechat.net import acceptor as server
+from sharechat.domain.ids import RoomId, new_member_id, new_process_id, new_room_id
+from sharechat.domain.messages import Identity, RoomInfo
+from sharechat.net import acceptor
+from tests.harness.drafts import chat, joined
 from tests.harness.server import DEADLINE
 
 MESSAGES = 200_000
@@ -44,19 +37,19 @@ async def fill(repository: MemoryRepository) -> RoomId:
 async def test_a_long_history_costs_no_memory() -> None:
     repository = MemoryRepository()
     room = await fill(repository)
-    app = create_app(Settings(), Parts(repository, MemoryBus().queue()))
-    listener = server.bind("127.0.0.1", 0)
+    server = build(Settings(), Stores(repository, MemoryBus().queue()))
+    listener = acceptor.bind("127.0.0.1", 0)
     address = listener.getsockname()
     stop, started = trio.Event(), trio.Event()
     async with trio.open_nursery() as nursery:
         nursery.start_soon(
             partial(
-                server.serve,
-                app,
-                app.extensions["controller"],
-                app.extensions["admission"],
+                acceptor.serve,
+                server.app,
+                server.admission,
                 listener,
                 until=stop.wait,
+                drain=server.controller.stop,
                 started=started.set,
             )
         )

@@ -7,9 +7,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sharechat.domain.errors import MessageNotFoundError
-from sharechat.domain.messages import Entry, Identity, chat, new_member_id, new_room_id, stamp
+from sharechat.domain.ids import new_member_id, new_room_id
+from sharechat.domain.messages import Entry, Identity, stamp
 from sharechat.web import pagination as pages
 from sharechat.web.problems import ProblemError
+from tests.harness.drafts import chat
 
 ROOM = new_room_id()
 WHO = Identity(new_member_id(), "Teal Creek")

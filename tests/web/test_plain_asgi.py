@@ -10,7 +10,7 @@ from hypercorn.config import Config
 from hypercorn.trio import serve
 from wsproto.frame_protocol import Opcode
 
-from sharechat.bootstrap import create_app
+from sharechat.bootstrap import build
 from sharechat.config import Settings
 from tests.harness.peer import Peer, frame, text
 from tests.harness.server import (
@@ -34,7 +34,7 @@ async def hypercorn(**settings: Any) -> AsyncIterator[str]:
     config.errorlog = None
     config.graceful_timeout = 1
     stop = trio.Event()
-    app = create_app(Settings(**settings))
+    app = build(Settings(**settings)).app
     async with trio.open_nursery() as nursery:
         start = partial(serve, app, config, shutdown_trigger=stop.wait)
         with trio.fail_after(DEADLINE):

@@ -1,15 +1,16 @@
 """The Queue between the parts of one process."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import trio
 
-from sharechat.domain.messages import Entry, RoomId
+from sharechat.domain.ids import RoomId
+from sharechat.domain.messages import Entry
 from sharechat.domain.ports import Listener
 
 
 class MemoryBus:
-    """What several MemoryQueues in one process share; each stands for one process's."""
+    """Connects the MemoryQueues of one test; each of them stands for a process."""
 
     def __init__(self) -> None:
         self.queues: list[MemoryQueue] = []
@@ -27,12 +28,18 @@ class MemoryQueue:
         self._subscribed: set[RoomId] = set()
 
     def publish(self, room_id: RoomId, entries: Sequence[Entry]) -> None:
+        for listener in self._others(room_id):
+            listener.heard(room_id, entries)
+
+    def publish_look(self, room_id: RoomId) -> None:
+        for listener in self._others(room_id):
+            listener.missed({room_id})
+
+    def _others(self, room_id: RoomId) -> Iterator[Listener]:
+        """Return who else hears the room; this process's own rooms have been told already."""
         for queue in self._bus.queues:
-            # The publisher has delivered to its own rooms already.
-            if queue is self or room_id not in queue._subscribed:
-                continue
-            if queue._listener is not None:
-                queue._listener.heard(room_id, entries)
+            if queue is not self and room_id in queue._subscribed and queue._listener is not None:
+                yield queue._listener
 
     def subscribe(self, room_id: RoomId) -> None:
         self._subscribed.add(room_id)
@@ -60,4 +67,4 @@ class MemoryQueue:
             self._listener = None
 
     def check(self) -> None:
-        """Nothing can be away."""
+        """Return: memory cannot be away."""

@@ -4,7 +4,7 @@ import hmac
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from itertools import chain, islice
 
 import trio
@@ -17,27 +17,14 @@ from sharechat.domain.errors import (
     RoomNotFoundError,
     WrongKeyError,
 )
-from sharechat.domain.messages import (
-    Draft,
-    Entry,
-    Identity,
-    MemberId,
-    MessageId,
-    MessageType,
-    ProcessId,
-    RoomId,
-    RoomInfo,
-    stamp,
-)
+from sharechat.domain.ids import MemberId, MessageId, ProcessId, RoomId
+from sharechat.domain.messages import Draft, Entry, Identity, MessageType, RoomInfo, stamp
 from sharechat.domain.ports import Present, Refusal
+from sharechat.domain.sources import Sources
 
 _ORPHANS_AT_ONCE = 1000
 
 _Membership = tuple[RoomId, MemberId]
-
-
-def _now() -> datetime:
-    return datetime.now(UTC)
 
 
 @dataclass
@@ -54,7 +41,8 @@ class _Room:
 class MemoryRepository:
     """A Repository that lasts as long as the process. It is never unavailable."""
 
-    def __init__(self) -> None:
+    def __init__(self, sources: Sources | None = None) -> None:
+        self._now = (sources or Sources()).now
         self._rooms: dict[RoomId, _Room] = {}
         self._leases: dict[ProcessId, int] = {}
         self._dead: set[ProcessId] = set()
@@ -62,7 +50,7 @@ class MemoryRepository:
 
     async def create_room(self, room: RoomInfo, key_hash: bytes) -> None:
         await trio.lowlevel.checkpoint()
-        self._rooms.setdefault(room.id, _Room(room.name, key_hash, _now()))
+        self._rooms.setdefault(room.id, _Room(room.name, key_hash, self._now()))
 
     async def get_room(self, room_id: RoomId) -> RoomInfo:
         await trio.lowlevel.checkpoint()
@@ -106,7 +94,7 @@ class MemoryRepository:
             return NotAMemberError()
         if draft.type is MessageType.LEFT:
             self._forget(room, draft)
-        room.last_sent = max(room.last_sent, _now())
+        room.last_sent = max(room.last_sent, self._now())
         entry = Entry(len(room.log) + 1, stamp(draft, room.last_sent))
         room.log.append(entry)
         room.seqs[draft.id] = entry.seq
@@ -129,7 +117,7 @@ class MemoryRepository:
 
     async def remove_stale_rooms(self, age: float) -> list[RoomId]:
         await trio.lowlevel.checkpoint()
-        now = _now()
+        now = self._now()
         stale = [
             room_id
             for room_id, room in self._rooms.items()

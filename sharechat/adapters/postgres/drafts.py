@@ -10,7 +10,8 @@ from sharechat.domain.errors import (
     RejectedError,
     RoomNotFoundError,
 )
-from sharechat.domain.messages import Draft, Entry, Identity, Message, MessageType, RoomId, stamp
+from sharechat.domain.ids import RoomId
+from sharechat.domain.messages import Draft, Entry, Identity, Message, MessageType, stamp
 from sharechat.domain.ports import Refusal
 
 _REFUSALS: dict[bytes | None, type[RoomNotFoundError | LeaseLostError | NotAMemberError]] = {

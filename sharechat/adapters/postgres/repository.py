@@ -22,15 +22,8 @@ from sharechat.domain.errors import (
     UnavailableError,
     WrongKeyError,
 )
-from sharechat.domain.messages import (
-    Draft,
-    Entry,
-    Identity,
-    MessageId,
-    ProcessId,
-    RoomId,
-    RoomInfo,
-)
+from sharechat.domain.ids import MessageId, ProcessId, RoomId
+from sharechat.domain.messages import Draft, Entry, Identity, RoomInfo
 from sharechat.domain.ports import Present, Refusal
 
 _CHECK_SECONDS = 1.25

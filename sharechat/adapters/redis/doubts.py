@@ -1,6 +1,6 @@
 """Which rooms may lack something that was published to them."""
 
-from sharechat.domain.messages import RoomId
+from sharechat.domain.ids import RoomId
 
 
 class Doubts:
@@ -21,11 +21,11 @@ class Doubts:
     def dropped(self, room_id: RoomId) -> None:
         self._dropped.add(room_id)
 
-    def probe_left(self) -> None:
+    def probe_sent(self) -> None:
         self._probed |= self._sent
         self._sent.clear()
 
-    def probe_came_back(self) -> None:
+    def probe_returned(self) -> None:
         self._probed.clear()
 
     def take_dropped(self) -> set[RoomId]:

@@ -25,7 +25,7 @@ class Health:
             self._told = True
             log.warning("queue lost", reason=reason)
 
-    def wait(self, reason: str) -> None:
+    def pending(self, reason: str) -> None:
         """The Queue does not work, but nothing is wrong with it."""
         self._reason = reason
 

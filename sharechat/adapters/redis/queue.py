@@ -15,7 +15,8 @@ from sharechat.adapters.redis.protocol import LostError, pack, raise_refusals
 from sharechat.adapters.redis.redis_connection import Connection, connect
 from sharechat.adapters.redis.subscriptions import Subscriptions
 from sharechat.adapters.redis.url import parse_server
-from sharechat.domain.messages import Entry, RoomId
+from sharechat.domain.ids import RoomId
+from sharechat.domain.messages import Entry
 from sharechat.domain.ports import Listener
 
 log = structlog.get_logger()
@@ -60,6 +61,13 @@ class RedisQueue:
         self._tls_context: ssl.SSLContext | None = None
 
     def publish(self, room_id: RoomId, entries: Sequence[Entry]) -> None:
+        self._publish(room_id, entries)
+
+    def publish_look(self, room_id: RoomId) -> None:
+        # On the wire that is a payload without entries.
+        self._publish(room_id, ())
+
+    def _publish(self, room_id: RoomId, entries: Sequence[Entry]) -> None:
         if self._outbox.put(self._subscriptions.publication(room_id, entries)):
             self._doubts.sent(room_id)
             self._outbox_waits.set()
@@ -69,7 +77,7 @@ class RedisQueue:
     def _publish_looks(self, room_ids: Collection[RoomId]) -> None:
         """Make the others look at rooms for which something may not have reached them."""
         for room_id in room_ids:
-            self.publish(room_id, ())
+            self.publish_look(room_id)
 
     def subscribe(self, room_id: RoomId) -> None:
         self._subscriptions.add(room_id)
@@ -92,7 +100,7 @@ class RedisQueue:
 
         Cancelling closes both connections and drops what has not been sent.
         """
-        self._health.wait(f"connecting to {self._server}")
+        self._health.pending(f"connecting to {self._server}")
         task_status.started()
         longest_delay = _FIRST_DELAY
         try:
@@ -110,7 +118,7 @@ class RedisQueue:
                 await trio.sleep(_random.uniform(0, longest_delay))
                 longest_delay = min(2 * longest_delay, _LONGEST_DELAY)
         finally:
-            self._health.wait("it is not running")
+            self._health.pending("it is not running")
 
     async def _serve(self, listener: Listener) -> None:
         """Connect and carry messages. Ends with LostErrors, alone or in a group."""
@@ -155,7 +163,7 @@ class RedisQueue:
             if received.probe_heard:
                 probe.heard.set()
             for token in received.probes:
-                probe.come_back(token)
+                probe.returned(token)
 
     async def _send_subscriptions(self, subscriber: Connection) -> None:
         while True:
@@ -177,11 +185,11 @@ class RedisQueue:
         await self._in_time(probe.heard, "did not confirm a subscription")
         while True:
             probe.leave()
-            self._doubts.probe_left()
+            self._doubts.probe_sent()
             self._outbox.put(pack((b"PUBLISH", self._probe_channel, probe.token)), urgent=True)
             self._outbox_waits.set()
             await self._in_time(probe.back, "did not send back the probe")
-            self._doubts.probe_came_back()
+            self._doubts.probe_returned()
             self._publish_looks(self._doubts.take_dropped())
             self._health.regain(self._outbox.take_dropped())
             await trio.sleep(self._probe_interval)
@@ -209,7 +217,7 @@ class _Probe:
         self.token = secrets.token_bytes(8)
         self.back = trio.Event()
 
-    def come_back(self, token: bytes) -> None:
+    def returned(self, token: bytes) -> None:
         if token == self.token:
             self.back.set()
 

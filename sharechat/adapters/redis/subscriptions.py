@@ -8,7 +8,8 @@ from typing import Any, NamedTuple
 import msgspec
 
 from sharechat.adapters.redis.protocol import LostError, pack
-from sharechat.domain.messages import Entry, RoomId
+from sharechat.domain.ids import RoomId
+from sharechat.domain.messages import Entry
 
 _AT_ONCE = 1_000
 """Channels in one command: few enough that Redis serves others in between."""
@@ -101,7 +102,10 @@ class Subscriptions:
                         continue
                     try:
                         entries = _decode(memoryview(content)[_TAG_SIZE:])
-                        received.heard.append((room_id, entries))
+                        if entries:
+                            received.heard.append((room_id, entries))
+                        else:
+                            received.missed.add(room_id)
                     except msgspec.DecodeError:
                         received.garbled.add(room_id)
                 elif channel == self._probe_channel:

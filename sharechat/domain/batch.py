@@ -1,0 +1,52 @@
+"""Messages on their way to the members of one room."""
+
+from collections.abc import Callable, Sequence
+from typing import TypeVar, cast
+
+from sharechat.domain.messages import Message, to_json
+
+T = TypeVar("T")
+
+
+class Batch:
+    """Messages that are encoded once, however many members they go to.
+
+    A room hands the same object to all of its members, so each uses what was encoded for
+    the first.
+    """
+
+    __slots__ = ("_encoded", "_json", "_size", "messages")
+
+    def __init__(self, messages: Sequence[Message]) -> None:
+        self.messages = messages
+        self._json: list[bytes] | None = None
+        self._size: int | None = None
+        self._encoded: dict[object, object] = {}
+
+    @property
+    def json(self) -> list[bytes]:
+        """The JSON text of each message, in UTF-8."""
+        if self._json is None:
+            self._json = [to_json(message) for message in self.messages]
+        return self._json
+
+    @property
+    def size(self) -> int:
+        """The length of the JSON texts, in bytes."""
+        if self._size is None:
+            self._size = sum(map(len, self.json))
+        return self._size
+
+    def since(self, index: int) -> "Batch":
+        """Return the batch without its first `index` messages; nothing is encoded twice."""
+        if index == 0:
+            return self
+        rest = Batch(self.messages[index:])
+        rest._json = self.json[index:]
+        return rest
+
+    def once(self, encode: Callable[[list[bytes]], T]) -> T:
+        """Return `encode(self.json)`. Each `encode` is called once, and its result is kept."""
+        if encode not in self._encoded:
+            self._encoded[encode] = encode(self.json)
+        return cast(T, self._encoded[encode])

@@ -1,0 +1,161 @@
+"""Small worlds of actors: processes over one Repository and one bus, and their visitors.
+
+Nothing here sleeps in real time: tests run under trio's `autojump_clock`.
+"""
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+
+import trio
+
+from sharechat.actors.controller import Controller
+from sharechat.actors.policy import Policy
+from sharechat.adapters.memory import MemoryBus, MemoryRepository
+from sharechat.domain import ids
+from sharechat.domain.ids import RoomId
+from sharechat.domain.messages import Draft, Entry, Identity, Message, MessageType, RoomInfo
+from sharechat.domain.outcomes import Close
+from tests.harness.connection import FakeConnection
+from tests.harness.drafts import chat, joined
+from tests.harness.queue import FaultyQueue
+from tests.harness.repository import ScriptedRepository
+from tests.harness.waiting import until
+
+UNLIMITED = Policy(message_rate=0)
+
+
+class Elsewhere:
+    """A member of another process: what it does is stored, and nobody here is told of it."""
+
+    def __init__(self, repository: MemoryRepository, room_id: RoomId, name: str = "Fox") -> None:
+        self.member = Identity(ids.new_member_id(), name)
+        self.process_id = ids.new_process_id()
+        self._repository = repository
+        self.room_id = room_id
+
+    async def joins(self) -> Entry:
+        await MemoryRepository.open_lease(self._repository, self.process_id)
+        return (await self._store(joined(self.room_id, self.member)))[0]
+
+    async def says(self, *texts: str) -> list[Entry]:
+        return await self._store(*(chat(self.room_id, self.member, t) for t in texts))
+
+    async def _store(self, *drafts: Draft) -> list[Entry]:
+        outcomes = await MemoryRepository.append(self._repository, drafts, self.process_id)
+        assert all(isinstance(outcome, Entry) for outcome in outcomes), outcomes
+        return [outcome for outcome in outcomes if isinstance(outcome, Entry)]
+
+
+class Visit:
+    """One client's visit to a room: its connection, and the task that serves it."""
+
+    def __init__(self, connection: FakeConnection) -> None:
+        self.connection = connection
+        self.scope = trio.CancelScope()
+        self.over = trio.Event()
+
+    async def ends(self, within: float = 60) -> Close | None:
+        """Wait until it is served no longer; return how it was closed."""
+        with trio.fail_after(within):
+            await self.over.wait()
+        assert self.connection.closed.is_set()
+        return self.connection.close
+
+
+class Node:
+    """One process: its Controller and its Queue."""
+
+    def __init__(self, repository: ScriptedRepository, bus: MemoryBus, policy: Policy) -> None:
+        self.repository = repository
+        self.queue = FaultyQueue(bus)
+        self.controller = Controller(repository, self.queue, policy)
+        self.scope = trio.CancelScope()
+        self.over = trio.Event()
+        self.visits: list[Visit] = []
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        with self.scope:
+            await self.controller.run(task_status=task_status)
+        self.over.set()
+
+    def hears(self, room_id: RoomId, *entries: Entry) -> None:
+        """Have entries come over the bus."""
+        self.queue.listener.heard(room_id, entries)
+
+    def misses(self, room_id: RoomId) -> None:
+        """Have the bus say that something about a room may not have come."""
+        self.queue.listener.missed({room_id})
+
+    async def serve(self, visit: Visit, info: RoomInfo, after: int | None = None) -> None:
+        self.visits.append(visit)
+        with visit.scope:
+            await self.controller.serve_room(info, visit.connection, after=after)
+        visit.over.set()
+
+
+class House:
+    """Some processes over one Repository and one bus; `policy` holds for all."""
+
+    def __init__(self, nursery: trio.Nursery, policy: Policy) -> None:
+        self.nursery = nursery
+        self.policy = policy
+        self.repository = ScriptedRepository()
+        self.bus = MemoryBus()
+        self.nodes: list[Node] = []
+
+    async def add_node(self) -> Node:
+        node = Node(self.repository, self.bus, self.policy)
+        self.nodes.append(node)
+        await self.nursery.start(node.run)
+        return node
+
+    async def visit(
+        self,
+        room_id: RoomId,
+        node: int = 0,
+        *,
+        after: int | None = None,
+        connection: FakeConnection | None = None,
+    ) -> Visit:
+        """Begin a visit without waiting for anything that comes of it."""
+        info = await self.nodes[node].controller.rooms.open_room(room_id)
+        visit = Visit(connection or FakeConnection())
+        self.nursery.start_soon(self.nodes[node].serve, visit, info, after)
+        return visit
+
+    async def join(self, room_id: RoomId, node: int = 0, *, slow: bool = False) -> FakeConnection:
+        """Begin a visit and wait until the client has heard that it has joined."""
+        visit = await self.visit(room_id, node, connection=FakeConnection(slow=slow))
+        await until(lambda: bool(visit.connection.received))
+        return visit.connection
+
+    async def stop(self) -> None:
+        for node in self.nodes:
+            await node.controller.stop()
+            await node.over.wait()
+
+
+@asynccontextmanager
+async def open_house(nodes: int = 1, policy: Policy = UNLIMITED) -> AsyncIterator[House]:
+    async with trio.open_nursery() as nursery:
+        house = House(nursery, policy)
+        for _ in range(nodes):
+            await house.add_node()
+        yield house
+        nursery.cancel_scope.cancel()
+
+
+def assert_pairs(log: Sequence[Message], *, all_gone: bool = True) -> None:
+    """Each member joined once, left at most once, and talked in between only."""
+    here: set[str] = set()
+    ever: set[str] = set()
+    for message in log:
+        if message.type is MessageType.JOINED:
+            assert message.member_id not in ever, "joined twice"
+            here.add(message.member_id)
+            ever.add(message.member_id)
+        else:
+            assert message.member_id in here, f"{message.type} of one who is not here"
+        if message.type is MessageType.LEFT:
+            here.remove(message.member_id)
+    assert not (all_gone and here), f"{len(here)} never left"

@@ -1,0 +1,126 @@
+"""The Repository port, made to misbehave at the calls that a test chooses."""
+
+from collections import Counter, defaultdict, deque
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from contextlib import asynccontextmanager
+
+import trio
+
+from sharechat.adapters.memory import MemoryRepository
+from sharechat.domain import ids
+from sharechat.domain.errors import UnavailableError
+from sharechat.domain.ids import ProcessId, RoomId
+from sharechat.domain.messages import Draft, Entry, Message, RoomInfo
+from sharechat.domain.ports import Present, Refusal
+
+KEY = b"the hash of a key"
+
+
+class Step:
+    """What one call of a repository method is to do instead of just working."""
+
+    def __init__(self, *, hold: bool, error: Exception | None, lost: bool) -> None:
+        self.reached = trio.Event()
+        self.released = trio.Event()
+        self.error = error
+        self.lost = lost
+        if not hold:
+            self.released.set()
+
+    def release(self) -> None:
+        self.released.set()
+
+
+class ScriptedRepository(MemoryRepository):
+    """A MemoryRepository that can be away, or made to do badly at chosen calls."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.away = False
+        self.calls: Counter[str] = Counter()
+        self.commits: list[list[str]] = []
+        self._steps: defaultdict[str, deque[Step]] = defaultdict(deque)
+
+    def at_next(
+        self,
+        method: str,
+        *,
+        hold: bool = False,
+        error: Exception | None = None,
+        lost: bool = False,
+    ) -> Step:
+        """Say what the next call does: wait for `release`, raise `error` without any effect,
+        or work and then lose its answer."""
+        step = Step(hold=hold, error=error, lost=lost)
+        self._steps[method].append(step)
+        return step
+
+    @asynccontextmanager
+    async def _call(self, method: str) -> AsyncIterator[None]:
+        self.calls[method] += 1
+        steps = self._steps[method]
+        step = steps.popleft() if steps else Step(hold=False, error=None, lost=False)
+        step.reached.set()
+        await step.released.wait()
+        if step.error:
+            raise step.error
+        if self.away:
+            raise UnavailableError("The Repository is away.")
+        yield
+        if step.lost:
+            raise UnavailableError("The answer was lost.")
+
+    async def get_room(self, room_id: RoomId) -> RoomInfo:
+        async with self._call("get_room"):
+            return await super().get_room(room_id)
+
+    async def append(self, drafts: Sequence[Draft], process_id: ProcessId) -> list[Entry | Refusal]:
+        async with self._call("append"):
+            self.commits.append([draft.text for draft in drafts])
+            return await super().append(drafts, process_id)
+
+    async def read(self, room_id: RoomId, *, after: int, limit: int) -> list[Entry]:
+        async with self._call("read"):
+            return await super().read(room_id, after=after, limit=limit)
+
+    async def get_heads(self, room_ids: Collection[RoomId]) -> dict[RoomId, int]:
+        async with self._call("get_heads"):
+            return await super().get_heads(room_ids)
+
+    async def remove_stale_rooms(self, age: float) -> list[RoomId]:
+        async with self._call("remove_stale_rooms"):
+            return await super().remove_stale_rooms(age)
+
+    async def open_lease(self, process_id: ProcessId) -> None:
+        async with self._call("open_lease"):
+            await super().open_lease(process_id)
+
+    async def renew_lease(self, process_id: ProcessId) -> Mapping[ProcessId, int]:
+        async with self._call("renew_lease"):
+            return await super().renew_lease(process_id)
+
+    async def end_lease(self, process_id: ProcessId, renewal: int | None = None) -> bool:
+        async with self._call("end_lease"):
+            return await super().end_lease(process_id, renewal)
+
+    async def get_orphans(self) -> list[Present]:
+        async with self._call("get_orphans"):
+            return await super().get_orphans()
+
+    async def get_members_of(self, process_id: ProcessId) -> list[Present]:
+        async with self._call("get_members_of"):
+            return await super().get_members_of(process_id)
+
+    async def make_room(self) -> RoomId:
+        room = RoomInfo(ids.new_room_id(), "Imperfect Seat")
+        await self.create_room(room, KEY)
+        return room.id
+
+    async def log(self, room_id: RoomId) -> list[Message]:
+        """Return the whole history, even while the Repository is away."""
+        entries = await MemoryRepository.read(self, room_id, after=0, limit=1_000_000)
+        assert [entry.seq for entry in entries] == list(range(1, len(entries) + 1))
+        return [entry.message for entry in entries]
+
+    async def texts(self, room_id: RoomId) -> list[str]:
+        return [message.text for message in await self.log(room_id)]
