@@ -100,9 +100,12 @@ class SimConnection:
         stored = (m.id for _, m in reversed(self.heard) if m.type is not MessageType.FAILED)
         return next(stored, None)
 
-    def says(self, texts: int) -> None:
-        for _ in range(texts):
-            self._texts.send_nowait(f"{self.number}.{self._said}")
+    def says(self, count: int) -> None:
+        self.says_texts(*(f"{self.number}.{self._said + n}" for n in range(count)))
+
+    def says_texts(self, *texts: str) -> None:
+        for text in texts:
+            self._texts.send_nowait(text)
             self._said += 1
 
     def closes(self) -> None:
