@@ -128,11 +128,18 @@ async def test_an_empty_buffer_takes_a_batch_of_any_size(connect: Connect) -> No
 async def test_a_batch_may_be_offered_while_another_task_drains(connect: Connect) -> None:
     async with connect() as (connection, client), trio.open_nursery() as nursery:
         taken = await fill(connection)
-        nursery.start_soon(connection.drain)
-        await wait_all_tasks_blocked(0.01)
+        nursery.start_soon(keep_draining, connection)
+        await trio.sleep(0.02)
         taken += await fill(connection, start=taken)
         heard = await client.hears(taken)
         assert [int(text) for text in heard] == list(range(taken))
+        nursery.cancel_scope.cancel()
+
+
+async def keep_draining(connection: Connection) -> None:
+    while True:
+        await connection.drain()
+        await trio.sleep(0.001)
 
 
 async def give_up_on(connection: Connection) -> None:
