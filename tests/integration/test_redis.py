@@ -15,10 +15,10 @@ import trio.testing
 from structlog.testing import capture_logs
 
 from sharechat.adapters.redis import RedisQueue
-from sharechat.adapters.redis.outbox import Outbox
-from sharechat.adapters.redis.protocol import LostError, pack
+from sharechat.adapters.redis.protocol import ConnectionFailedError, pack
+from sharechat.adapters.redis.send_buffer import SendBuffer
 from sharechat.adapters.redis.subscriptions import Subscriptions
-from sharechat.adapters.redis.url import parse_server
+from sharechat.adapters.redis.url import parse_url
 from sharechat.domain.errors import UnavailableError
 from sharechat.domain.ids import RoomId, new_room_id
 from sharechat.domain.messages import Entry
@@ -137,7 +137,9 @@ async def test_it_starts_without_redis_and_says_what_is_wrong(nursery: trio.Nurs
     with trio.fail_after(1):
         await nursery.start(queue.run, Recorder())
     reason = await says(queue, "failed")
-    assert reason == "The Queue is away: connecting to 127.0.0.1:1 failed: Connection refused."
+    assert (
+        reason == "The Queue is unavailable: connecting to 127.0.0.1:1 failed: Connection refused."
+    )
 
 
 async def test_a_name_that_means_nothing_is_said(nursery: trio.Nursery) -> None:
@@ -171,8 +173,8 @@ async def test_losing_and_regaining_are_logged_once_each() -> None:
             await trio.to_thread.run_sync(server.restart)
             await works(queue)
     assert [(entry["event"], entry["log_level"]) for entry in logs] == [
-        ("queue lost", "warning"),
-        ("queue regained", "info"),
+        ("queue unavailable", "warning"),
+        ("queue available again", "info"),
     ]
     assert logs[1]["dropped"] == 1
 
@@ -218,12 +220,12 @@ async def test_writing_to_a_frozen_redis_neither_waits_nor_grows(server: RedisSe
     async with running(queue):
         server.freeze()
         with trio.fail_after(5):
-            while queue._health.good:
+            while queue._health.working:
                 for _ in range(100):
                     queue.publish(room_id, entries)
-                assert queue._outbox._size <= 1_000_000
+                assert queue._send_buffer.size <= 1_000_000
                 await trio.sleep(0.01)
-        assert "took in nothing" in await fails(queue)
+        assert "did not accept the data" in await fails(queue)
         server.thaw()
         await works(queue)
 
@@ -500,7 +502,7 @@ async def test_what_a_process_publishes_does_not_come_back_to_it(server: RedisSe
         ("redis://localhost/-1", "number"),
         ("redis://localhost?db=secret", "not valid"),
         ("redis://localhost?db=-1", "number"),
-        ("redis://localhost?ssl_cert_reqs=none", "needs rediss"),
+        ("redis://localhost?ssl_cert_reqs=none", "requires rediss"),
         ("rediss://localhost?ssl_cert_reqs=perhaps", "required"),
         ("rediss://localhost?ssl_min_version=7", "version"),
         ("rediss://localhost?ssl_validate_ocsp=true", "not supported"),
@@ -523,10 +525,10 @@ def test_a_url_that_is_none_is_refused_without_its_secrets(url: str, reason: str
     ],
 )
 def test_a_url_says_where_to_go(url: str, address: str, database: int) -> None:
-    server = parse_server(url)
-    assert str(server) == address
-    assert server.database == database
-    assert "secret" not in repr(server)
+    endpoint = parse_url(url)
+    assert str(endpoint) == address
+    assert endpoint.database == database
+    assert "secret" not in repr(endpoint)
 
 
 # The decisions, without any I/O
@@ -579,14 +581,14 @@ def test_every_confirmation_counts_as_missed_while_the_room_is_wanted() -> None:
     replies = [[b"subscribe", channel, 1], [b"subscribe", b"probe", 2]]
     received = some.receive(replies)
     assert received.missed == {room_id}
-    assert received.probe_heard
+    assert received.probe_subscribed
     some.discard(room_id)
     assert some.receive([[b"subscribe", channel, 1]]).missed == set()
 
 
 def test_a_refused_subscription_is_an_error() -> None:
     some, _, _ = subscriptions()
-    with pytest.raises(LostError, match="NOPERM"):
+    with pytest.raises(ConnectionFailedError, match="NOPERM"):
         some.receive([hiredis.ReplyError("NOPERM no channels for you")])
 
 
@@ -596,27 +598,27 @@ def test_only_what_others_published_is_heard() -> None:
     one.add(room_id)
     two.add(room_id)
     entries: list[Entry] = [make_entry(room_id)]
-    [[publish, to, payload]] = words(one.publication(room_id, entries))
+    [[publish, to, payload]] = words(one.publish_command(room_id, entries))
     assert (publish, to) == (b"PUBLISH", channel)
     message = [b"message", channel, payload]
     assert one.receive([message]).heard == []
     assert two.receive([message]).heard == [(room_id, entries)]
 
 
-def test_an_outbox_takes_what_fits_while_it_is_open() -> None:
-    outbox = Outbox(10)
-    assert not outbox.put(b"1")
-    outbox.open()
-    assert outbox.put(b"12345678")
-    assert not outbox.put(b"123")
-    assert outbox.put(b"urgent", urgent=True)
-    assert outbox.take_dropped() == 2
-    assert outbox.take_dropped() == 0
-    assert outbox.take() == b"12345678urgent"
-    assert outbox.take() == b""
-    outbox.put(b"lost")
-    outbox.close()
-    assert outbox.take() == b""
+def test_a_send_buffer_takes_what_fits_while_it_is_open() -> None:
+    buffer = SendBuffer(10)
+    assert not buffer.put(b"1")
+    buffer.open()
+    assert buffer.put(b"12345678")
+    assert not buffer.put(b"123")
+    assert buffer.put(b"urgent", urgent=True)
+    assert buffer.take_dropped() == 2
+    assert buffer.take_dropped() == 0
+    assert buffer.take() == b"12345678urgent"
+    assert buffer.take() == b""
+    buffer.put(b"lost")
+    buffer.close()
+    assert buffer.take() == b""
 
 
 def test_commands_are_packed_as_redis_reads_them() -> None:
