@@ -215,13 +215,7 @@ def nginx(port: int) -> Iterator[int]:
         command = [binary, "-c", str(path), "-p", folder, "-g", "daemon off; pid nginx.pid;"]
         process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
         try:
-            for _ in range(100):
-                with (
-                    contextlib.suppress(OSError),
-                    socket.create_connection(("127.0.0.1", own_port)),
-                ):
-                    break
-                time.sleep(0.05)
+            wait_until(partial(_listens, own_port))
             yield own_port
         finally:
             process.terminate()
