@@ -22,7 +22,7 @@ from pathlib import Path
 import trio
 
 from tests.harness.peer import frame, text, upgrade
-from tests.harness.server import RESET, SharechatProcess, eventually, make_room
+from tests.harness.server import RESET, SharechatProcess, eventually, make_room, wait_until
 
 PATIENCE = 30.0
 """Seconds until the server has closed everything: its own timeouts take up to 16."""
