@@ -1,4 +1,4 @@
-"""The settings: every one a flag and an environment variable, checked once at the start."""
+"""The settings. Each is a flag and an environment variable, checked once at the start."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
@@ -16,7 +16,7 @@ LOG_LEVELS = ("debug", "info", "warning", "error")
 
 @dataclass(frozen=True)
 class Settings:
-    """What `sharechat serve` was told; see OPTIONS for what each setting means."""
+    """The configuration of `sharechat serve`; OPTIONS says what each setting means."""
 
     host: str = "127.0.0.1"
     port: int = 8080
@@ -35,7 +35,7 @@ class Settings:
     trusted_proxy: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        """Raise click.UsageError, with a sentence for the user, if settings do not fit together."""
+        """Raise click.UsageError, with a sentence for the user, if settings conflict."""
         if bool(self.database_url) != bool(self.redis_url):
             missing = (
                 "--redis-url (REDIS_URL)" if self.database_url else "--database-url (DATABASE_URL)"
@@ -58,9 +58,9 @@ class Settings:
 
     @classmethod
     def from_environment(cls) -> "Settings":
-        """Return the settings that the environment variables give.
+        """Return the settings in the environment variables.
 
-        Raises click.UsageError, with a sentence for the user, if one makes no sense.
+        Raises click.UsageError, with a sentence for the user, if one is not valid.
         """
         return cls.from_params(
             click.Command("serve", params=options()).make_context("serve", []).params
@@ -68,7 +68,7 @@ class Settings:
 
     @classmethod
     def from_params(cls, params: Mapping[str, Any]) -> "Settings":
-        """Return the settings in what click parsed by OPTIONS."""
+        """Return the settings in the parameters that click has parsed."""
         names = {field.name for field in fields(cls)}
         return cls(**{name: value for name, value in params.items() if name in names})
 
@@ -88,7 +88,7 @@ class Url(click.ParamType):  # type: ignore[type-arg]
         if value and (not found or scheme not in self._schemes):
             # The value may hold a password, so it is not shown.
             self.fail(
-                f"it begins with none of {', '.join(f'{s}://' for s in self._schemes)}.", param, ctx
+                f"it must begin with {' or '.join(f'{s}://' for s in self._schemes)}.", param, ctx
             )
         return value or None
 
@@ -110,9 +110,9 @@ class Duration(click.ParamType):  # type: ignore[type-arg] # generic in new clic
         try:
             seconds = float(number) * _UNITS[unit]
         except ValueError:
-            self.fail(f"{value!r} is no duration such as 90, 90s, 15m, 24h or 7d.", param, ctx)
+            self.fail(f"{value!r} is not a duration such as 90, 90s, 15m, 24h or 7d.", param, ctx)
         if not 0 < seconds < float("inf"):
-            self.fail(f"{value!r} is not longer than nothing.", param, ctx)
+            self.fail(f"{value!r} must be longer than zero.", param, ctx)
         return seconds
 
 
@@ -125,18 +125,18 @@ class Network(click.ParamType):  # type: ignore[type-arg]
         try:
             return str(ip_network(value))
         except ValueError:
-            self.fail(f"{value!r} is no address or network such as 10.0.0.0/8.", param, ctx)
+            self.fail(f"{value!r} is not an address or network such as 10.0.0.0/8.", param, ctx)
 
 
 class Rate(click.FloatRange):
-    """A number that is not less than nothing."""
+    """A number that is zero or greater, and finite."""
 
     def convert(
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
     ) -> float:
         rate: float = super().convert(value, param, ctx)
         if not isfinite(rate):
-            self.fail(f"{value!r} is no rate.", param, ctx)
+            self.fail(f"{value!r} is not a rate.", param, ctx)
         return rate
 
 
@@ -145,7 +145,7 @@ def _is_origin(value: str) -> bool:
         parts = urlsplit(value)
         host = parts.hostname or ""
         port = "" if parts.port is None else f":{parts.port}"
-    except ValueError:  # Brackets that do not close, a port that is none.
+    except ValueError:  # Brackets that do not close, or an invalid port.
         return False
     whole = f"{parts.scheme}://{f'[{host}]' if ':' in host else host}{port}"
     return parts.scheme in ("http", "https") and host != "" and value.lower() == whole
@@ -158,7 +158,7 @@ class Origin(click.ParamType):  # type: ignore[type-arg]
 
     def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
         if value != "*" and not _is_origin(value):
-            self.fail(f"{value!r} is no origin such as https://chat.example or *.", param, ctx)
+            self.fail(f"{value!r} is not an origin such as https://chat.example, or *.", param, ctx)
         return value.lower()
 
 
@@ -210,7 +210,7 @@ OPTIONS: Sequence[Callable[[], click.Option]] = (
         envvar="SHARECHAT_ROOM_TTL",
         type=Duration(),
         default="24h",
-        help="How long a room lasts that nobody is in, such as 90s, 15m, 24h, 7d.",
+        help="How long a room lasts with nobody in it, such as 90s, 15m, 24h, 7d.",
     ),
     _option(
         "--max-message-bytes",
@@ -260,17 +260,17 @@ OPTIONS: Sequence[Callable[[], click.Option]] = (
         envvar="SHARECHAT_LOG_LEVEL",
         type=click.Choice(LOG_LEVELS),
         default=Settings.log_level,
-        help="The least that is logged.",
+        help="The lowest level that is logged.",
     ),
     _option(
         "--log-json",
         envvar="SHARECHAT_LOG_JSON",
         is_flag=True,
-        help="Log JSON, an object a line.",
+        help="Log JSON, one object a line.",
     ),
 )
 
 
 def options() -> list[click.Parameter]:
-    """Return all options, new, as the parameters of a click command."""
+    """Return new instances of all options, as the parameters of a click command."""
     return [make() for make in OPTIONS]

@@ -238,8 +238,9 @@ class Connection(Protocol):
 
         A batch is taken as a whole or not at all. If nothing waits in the buffer, a batch of
         any size is taken; otherwise only as much as keeps the buffer small. What is taken is
-        sent in the order of the calls, at once as far as that is possible without waiting;
-        the caller must see that `drain` is called for the rest. Raises ConnectionClosedError.
+        sent in the order of the calls, and at once as far as that is possible without
+        waiting. If anything is left in the buffer, some task must call `drain`. Raises
+        ConnectionClosedError.
         """
         ...
 
@@ -252,8 +253,9 @@ class Connection(Protocol):
         """Wait until everything that was taken has been sent, however slow the client is.
 
         One task at a time may wait; others may call `offer` meanwhile. Raises
-        ConnectionClosedError if the client has gone, has made no progress for some seconds,
-        or the connection is closed. After a cancelled call the connection can only be closed.
+        ConnectionClosedError if the connection is closed, if the client has gone or, where
+        the adapter can tell, if the client has read nothing for some seconds. After a
+        cancelled call the connection can only be closed.
         """
         ...
 

@@ -1,7 +1,7 @@
-"""What a client says on a websocket, out of the bytes that came (RFC 6455, section 5).
+"""Decodes the frames that a client sends on a websocket (RFC 6455, section 5).
 
-Hypercorn brings wsproto, which does the same; this is several times faster, counts a
-message in bytes, and never inflates more of a compressed one than a message may hold.
+Hypercorn comes with wsproto, which does the same. This is several times faster, counts the
+size of a message in bytes, and never inflates more of a compressed one than is allowed.
 """
 
 import zlib
@@ -18,11 +18,12 @@ _CONTINUATION = 0x0
 _BINARY = 0x2
 
 _MAX_FRAGMENTS = 1024
-"""Even empty fragments are not taken without end."""
+"""How many fragments a message may have; even empty ones cost memory."""
 
 _SLACK = 64
-"""Deflate makes what cannot be compressed a little longer."""
+"""Bytes by which deflate may lengthen a message that cannot be compressed."""
 
+# The codes that a client may send (RFC 6455, section 7.4, and its registry).
 _CODES = frozenset((1000, 1001, 1002, 1003, 1007, 1008, 1009, 1010, 1011, 1012, 1013, 1014))
 
 
@@ -39,31 +40,32 @@ class Text(NamedTuple):
 
 
 class Ping(NamedTuple):
+    """A ping, which a pong with the same payload must answer."""
+
     payload: bytes
 
 
-class Goodbye(NamedTuple):
-    """The client's close frame, with its payload: a code and a reason, or nothing."""
+class CloseFrame(NamedTuple):
+    """The client's close frame; its payload is a code and a reason, or empty."""
 
     payload: bytes
 
 
 class Violation(NamedTuple):
-    """The client broke a rule; `close` is what it is to be told."""
+    """The client violated the protocol; `close` is how the connection must be closed."""
 
     close: Close
 
 
-Said = Text | Ping | Goodbye | Violation
+Event = Text | Ping | CloseFrame | Violation
 
 
 class Decoder:
-    """Takes bytes as they come, gives what they mean; knows no I/O.
+    """Turns bytes, in pieces of any size, into events. It does no I/O.
 
-    `offers` is the client's Sec-WebSocket-Extensions: the server has answered them as
-    wsproto does, so the same is done here to know whether and how messages are compressed
-    (RFC 7692). A message holds at most `max_bytes` of UTF-8. Raises ValueError for offers
-    that cannot be read.
+    `offers` is the client's Sec-WebSocket-Extensions header. Hypercorn answers it by wsproto's
+    rules, so the same rules tell here whether and how messages are compressed (RFC 7692). A
+    message may have `max_bytes` of UTF-8. Raises ValueError for a malformed header.
     """
 
     def __init__(self, offers: str, max_bytes: int) -> None:
@@ -80,24 +82,24 @@ class Decoder:
             if server_extensions_handshake(split_comma_header(offers.encode()), [deflate]):
                 self._deflate = deflate
 
-    def feed(self, data: bytes) -> list[Said]:
-        """Return what is complete now, in order.
+    def feed(self, data: bytes) -> list[Event]:
+        """Take bytes; return the events that are complete now, in order.
 
-        Nothing comes after a Goodbye or a Violation, and nothing may be fed then.
+        A CloseFrame or a Violation is the last event; nothing may be fed afterwards.
         """
-        said: list[Said] = []
+        events: list[Event] = []
         try:
-            self._feed(data, said)
+            self._feed(data, events)
         except _ViolationError as error:
-            said.append(Violation(error.close))
-        return said
+            events.append(Violation(error.close))
+        return events
 
-    def _feed(self, data: bytes, said: list[Said]) -> None:
+    def _feed(self, data: bytes, events: list[Event]) -> None:
         buffer = self._buffer + data if self._buffer else data
         position, end = 0, len(buffer)
         while end - position >= 2:
             first, second = buffer[position], buffer[position + 1]
-            if not second & 0x80:  # A client masks, always.
+            if not second & 0x80:  # A client must mask (section 5.1).
                 raise _ViolationError(BAD_FRAME)
             length = second & 0x7F
             start = position + 6
@@ -118,8 +120,8 @@ class Decoder:
             payload = _unmask(buffer[start - 4 : start], buffer[start:position])
             event = self._take(first, payload)
             if event is not None:
-                said.append(event)
-                if isinstance(event, Goodbye):
+                events.append(event)
+                if isinstance(event, CloseFrame):
                     return
         self._buffer = buffer[position:]
 
@@ -141,14 +143,14 @@ class Decoder:
         if self._size + length > self._max_bytes + _SLACK:
             raise _ViolationError(TOO_LARGE)
 
-    def _take(self, first: int, payload: bytes) -> Said | None:
+    def _take(self, first: int, payload: bytes) -> Event | None:
         opcode = first & 0x0F
         if opcode == PING:
             return Ping(payload)
         if opcode == PONG:
             return None
         if opcode == CLOSE:
-            return _goodbye(payload)
+            return _close_frame(payload)
         if opcode:
             self._opcode = opcode
             self._compressed = bool(first & 0x40)
@@ -192,7 +194,7 @@ def _unmask(mask: bytes, payload: bytes) -> bytes:
     return (int.from_bytes(payload, "big") ^ key).to_bytes(length, "big")
 
 
-def _goodbye(payload: bytes) -> Goodbye:
+def _close_frame(payload: bytes) -> CloseFrame:
     """Return the close frame, if it is one (section 7.4)."""
     if payload:
         code = int.from_bytes(payload[:2], "big")
@@ -202,4 +204,4 @@ def _goodbye(payload: bytes) -> Goodbye:
             payload[2:].decode()
         except UnicodeDecodeError:
             raise _ViolationError(NOT_UTF8) from None
-    return Goodbye(payload)
+    return CloseFrame(payload)

@@ -8,7 +8,7 @@ import trio
 from sharechat.domain.batch import Batch
 from sharechat.domain.errors import ConnectionClosedError
 from sharechat.domain.outcomes import NORMAL, Close
-from sharechat.net.decoder import Decoder, Goodbye, Ping, Text, Violation
+from sharechat.net.decoder import CloseFrame, Decoder, Ping, Text, Violation
 from sharechat.net.frames import CLOSE, PING, PONG, close_frame, frame, text_frames
 from sharechat.net.transport import GONE, Transport
 
@@ -41,7 +41,7 @@ class DirectConnection:
         self._close_timeout = close_timeout
         self._texts: deque[str] = deque()
         # Why there will be no more texts, once that is so.
-        self._end: Goodbye | Violation | None = None
+        self._end: CloseFrame | Violation | None = None
         self._peer_gone = False
         self._closing = False
         self._ping_at = trio.current_time() + PING_INTERVAL
@@ -74,7 +74,7 @@ class DirectConnection:
                     self._texts.append(text)
                 case Ping():
                     ping = event
-                case Goodbye() | Violation():
+                case CloseFrame() | Violation():
                     self._end = event
         if ping is not None:
             # One pong may answer several pings (RFC 6455, section 5.5.3). A read may hold
@@ -143,7 +143,7 @@ class DirectConnection:
 
     async def _shake_hands(self, close: Close) -> None:
         """Send a close frame, or answer the peer's (RFC 6455, section 7)."""
-        if isinstance(self._end, Goodbye):
+        if isinstance(self._end, CloseFrame):
             self._transport.write(frame(CLOSE, self._end.payload))
             await self._transport.drain()
             return

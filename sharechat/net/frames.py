@@ -1,4 +1,4 @@
-"""What the server says on a websocket, as bytes (RFC 6455, section 5)."""
+"""The frames that the server sends on a websocket, as bytes (RFC 6455, section 5)."""
 
 from collections.abc import Sequence
 
@@ -14,8 +14,8 @@ _MAX_REASON = 123  # A control frame holds 125 bytes, of which the code takes 2.
 def frame(opcode: int, payload: bytes) -> bytes:
     """Return a whole, unmasked frame.
 
-    Servers do not mask, so the same bytes serve every client; and with RSV1 clear they
-    are legal also where compression was agreed (RFC 7692, section 6).
+    A server does not mask its frames, so the same bytes go to every client. With RSV1 clear
+    they are legal also where compression was negotiated (RFC 7692, section 6).
     """
     length = len(payload)
     if length < 126:
@@ -28,10 +28,11 @@ def frame(opcode: int, payload: bytes) -> bytes:
 
 
 def text_frames(texts: Sequence[bytes]) -> bytes:
-    """Return one text frame for each of the texts, which are in UTF-8."""
+    """Return one text frame for each of the texts, which are UTF-8."""
     return b"".join([frame(TEXT, text) for text in texts])
 
 
 def close_frame(code: int, reason: str) -> bytes:
+    """Return a close frame; a reason that is too long is cut off at a character's boundary."""
     payload = reason.encode()[:_MAX_REASON].decode(errors="ignore").encode()
     return frame(CLOSE, code.to_bytes(2, "big") + payload)

@@ -1,4 +1,4 @@
-"""One task that looks after all connections: pings go out, silent peers are cut off."""
+"""One task for the timers of all connections: it sends pings and cuts off silent peers."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,7 +11,7 @@ _AT_ONCE = 500
 
 
 class Beating(Protocol):
-    """What a Heartbeat looks after."""
+    """What a Heartbeat calls."""
 
     def beat(self, now: float) -> None:
         """Do what is due at time `now`. Neither waits nor raises."""
@@ -19,14 +19,17 @@ class Beating(Protocol):
 
 
 class Heartbeat:
-    """A timer for each of thousands of connections costs more than a look at each a second."""
+    """Calls `beat` on every watched connection once a second.
+
+    A timer for each of thousands of connections would cost more than that.
+    """
 
     def __init__(self) -> None:
         self._watched: set[Beating] = set()
 
     @contextmanager
     def watch(self, connection: Beating) -> Iterator[None]:
-        """Look after a connection while in the block."""
+        """Call the connection's `beat` while in the block."""
         self._watched.add(connection)
         try:
             yield

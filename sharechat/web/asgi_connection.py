@@ -19,7 +19,8 @@ _CLOSE_TIMEOUT = 3
 class AsgiConnection:
     """See `sharechat.domain.ports.Connection`.
 
-    ASGI has no way to send without waiting, so what is offered always waits for `drain`.
+    ASGI has no way to send without waiting, so what is offered always waits for `drain`. Nor
+    does it show whether the client reads: `drain` waits for as long as the ASGI server does.
     """
 
     def __init__(self, websocket: Websocket, max_message_bytes: int) -> None:

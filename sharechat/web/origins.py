@@ -1,4 +1,4 @@
-"""Which pages may use the server from a browser."""
+"""Which web pages may use the server from a browser."""
 
 from collections.abc import Collection
 from urllib.parse import urlsplit
@@ -7,11 +7,11 @@ _DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
 def is_allowed(origin: str | None, host: str, allowed: Collection[str]) -> bool:
-    """Return whether a websocket with these Origin and Host headers is let in.
+    """Return whether a websocket with these Origin and Host headers is accepted.
 
-    No Origin means no browser (RFC 6455, section 10.2): such clients are let in, since
-    they could claim any origin. `host` is what the client calls this server; the scheme
-    is not compared, for TLS may end in front of the server.
+    A client without an Origin is not a browser (RFC 6455, section 10.2); it is accepted, since
+    it could claim any origin. `host` is the name that the client uses for this server. The
+    scheme is not compared, because TLS may end in front of the server.
     """
     if origin is None or "*" in allowed or origin.lower() in allowed:
         return True
@@ -25,5 +25,5 @@ def is_allowed(origin: str | None, host: str, allowed: Collection[str]) -> bool:
             and theirs.hostname == ours.hostname
             and (theirs.port or default) == (ours.port or default)
         )
-    except ValueError:  # A port that is none.
+    except ValueError:  # An invalid port.
         return False

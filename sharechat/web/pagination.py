@@ -1,4 +1,4 @@
-"""Which part of a room's history a query asks for, and where its neighbours are."""
+"""Which part of a room's history a request asks for, and the links to the parts beside it."""
 
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
@@ -13,7 +13,7 @@ MAX_LIMIT = 1000
 
 
 class Query(NamedTuple):
-    """`?limit=`, `?before=` and `?after=`, each as far as given."""
+    """`?limit=`, `?before=` and `?after=`; None for what is not given."""
 
     limit: int | None
     before: MessageId | None
@@ -24,10 +24,10 @@ class Query(NamedTuple):
         return self.before or self.after
 
     def span(self, head: int, cursor: int) -> tuple[int, int]:
-        """Return which entries are meant: those past the first seq up to the second.
+        """Return which entries are meant: those past the first seq, up to the second.
 
-        `head` is the room's, `cursor` the seq of the message that the query names. A log
-        has no gaps, so this is arithmetic.
+        `head` is the room's, `cursor` the seq of the message that the query names. Since a
+        log has no gaps, this is arithmetic.
         """
         if self.before:
             end = cursor - 1
@@ -42,7 +42,7 @@ class Query(NamedTuple):
 
 
 def parse(arguments: Mapping[str, str]) -> Query:
-    """Return the query. Raises ProblemError, and MessageNotFoundError for a cursor no id can be."""
+    """Return the query. Raises ProblemError, and MessageNotFoundError for an invalid cursor."""
     limit = arguments.get("limit")
     before, after = arguments.get("before"), arguments.get("after")
     if before is not None and after is not None:
@@ -51,7 +51,7 @@ def parse(arguments: Mapping[str, str]) -> Query:
     if limit is not None:
         number = int(limit) if limit.isascii() and limit.isdigit() and len(limit) < 5 else 0
         if not 1 <= number <= MAX_LIMIT:
-            raise ProblemError(BAD_QUERY, f"'limit' is a number from 1 to {MAX_LIMIT}.")
+            raise ProblemError(BAD_QUERY, f"'limit' must be a number from 1 to {MAX_LIMIT}.")
     return Query(
         number,
         None if before is None else parse_message_id(before),

@@ -80,7 +80,7 @@ def rest(rooms: Rooms, repository: Repository, queue: Queue, sources: Sources) -
         return response
 
     @api.get("/serve/<room_id>")
-    async def not_a_websocket(room_id: str) -> Response:  # noqa: ARG001 - the route has it
+    async def not_a_websocket(room_id: str) -> Response:  # noqa: ARG001 - the route has this parameter
         raise ProblemError(
             NOT_A_WEBSOCKET,
             "Join a room with a websocket client, such as websocat.",
@@ -107,7 +107,7 @@ def rest(rooms: Rooms, repository: Repository, queue: Queue, sources: Sources) -
 
 
 def _hash(key: str) -> bytes:
-    # The key is random and long, so a plain hash cannot be turned back by guessing.
+    # The key is long and random, so a plain hash is enough: nobody can guess it.
     return hashlib.sha256(key.encode()).digest()
 
 
@@ -124,9 +124,9 @@ async def _state(check: Callable[[], Awaitable[None]]) -> str:
 
 
 def _stream(repository: Repository, room_id: RoomId, after: int, end: int) -> Response:
-    """Return the entries past `after` up to `end`, however many, in bounded memory."""
+    """Return a response that streams the entries past `after` up to `end` in bounded memory."""
     response = Response(_chunks(repository, room_id, after, end), content_type="application/json")
-    response.timeout = None  # Quart would cut off who takes longer than a minute.
+    response.timeout = None  # By default Quart cuts a response off after a minute.
     return response
 
 

@@ -101,4 +101,4 @@ class WebsocketRoute:
         try:
             return Decoder(offers[-1] if offers else "", self._max_message_bytes)
         except ValueError:
-            raise ProblemError(BAD_QUERY, "Sec-WebSocket-Extensions makes no sense.") from None
+            raise ProblemError(BAD_QUERY, "Sec-WebSocket-Extensions is malformed.") from None
