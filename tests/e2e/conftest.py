@@ -4,8 +4,9 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.harness.http import make_room
 from tests.harness.peer import close_all
-from tests.harness.server import SharechatProcess, make_room
+from tests.harness.process import SharechatProcess
 
 
 @pytest.fixture(autouse=True)

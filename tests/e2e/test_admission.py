@@ -6,8 +6,10 @@ from contextlib import ExitStack
 
 import pytest
 
+from tests.harness.deadline import DEADLINE, wait_until
+from tests.harness.http import fetch, make_room
 from tests.harness.peer import upgrade
-from tests.harness.server import DEADLINE, SharechatProcess, fetch, make_room, wait_until
+from tests.harness.process import SharechatProcess
 
 ELSEWHERE = "127.0.0.2"
 """Another address that reaches the server."""

@@ -5,8 +5,10 @@ from collections.abc import Iterator
 import pytest
 import trio
 
+from tests.harness.deadline import DEADLINE
+from tests.harness.http import fetch, make_room
 from tests.harness.peer import Peer, text, upgrade
-from tests.harness.server import DEADLINE, SharechatProcess, fetch, make_room
+from tests.harness.process import SharechatProcess
 
 ROOM = "ROOM"
 """What stands for the id of a room that exists."""
@@ -31,7 +33,7 @@ async def exchange(server: SharechatProcess, data: bytes) -> str:
     data = data.replace(ROOM.encode(), make_room(server.url).encode())
     peer = Peer(await trio.open_tcp_stream("127.0.0.1", server.port))
     await peer.send(data)
-    head, _ = await peer.answer()
+    head, _ = await peer.response()
     peer.drop()
     return head.split("\r\n")[0]
 
@@ -119,7 +121,7 @@ async def test_half_a_request_and_gone(target: SharechatProcess) -> None:
 async def test_a_refused_handshake_ends_the_connection(target: SharechatProcess) -> None:
     peer = Peer(await trio.open_tcp_stream("127.0.0.1", target.port))
     await peer.send(upgrade(_PATH.replace(ROOM, "x"), key=False))
-    head, rest = await peer.answer()
+    head, rest = await peer.response()
     assert head.startswith("HTTP/1.1 400 ")
     with trio.fail_after(DEADLINE * 3 / 4):
         assert rest + await peer.stream.receive_some() == b""

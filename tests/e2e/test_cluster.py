@@ -11,18 +11,10 @@ import trio
 from trio_websocket import ConnectionRejected
 
 from tests.harness.cluster import Cluster, Listener, cluster
-from tests.harness.server import (
-    BIN,
-    DEADLINE,
-    Json,
-    SharechatProcess,
-    environment,
-    fetch,
-    history,
-    join,
-    make_room,
-    texts,
-)
+from tests.harness.deadline import DEADLINE
+from tests.harness.http import Json, fetch, history, make_room, texts
+from tests.harness.process import BIN, SharechatProcess, environment
+from tests.harness.talker import join
 
 
 @pytest.fixture(scope="module")
@@ -144,7 +136,7 @@ async def test_deleting_reaches_every_process(pair: Pair) -> None:
         talkers = [await join(nursery, server.ws_url(room)) for server in pair]
         key = {"Authorization": f"Bearer {made.headers['Sharechat-Room-Key']}"}
         assert fetch(f"{pair[1].url}/api/room/{room}", "DELETE", key).status == 204
-        assert [await talker.closed() for talker in talkers] == [4410, 4410]
+        assert [await talker.close_code() for talker in talkers] == [4410, 4410]
         nursery.cancel_scope.cancel()
 
 
@@ -180,7 +172,7 @@ async def test_the_dead_leave_once(servers: Cluster, pair: Pair) -> None:
             await watcher.until("left", 6, within=20)
         assert trio.current_time() - since < 15
         os.kill(frozen.pid, signal.SIGCONT)
-        assert await victims[1].closed() == 1012
+        assert await victims[1].close_code() == 1012
         again = await listen(nursery, frozen.ws_url(room))
         await _talk(again, 0, 1)
         for watcher in watchers:
@@ -241,7 +233,7 @@ async def test_stopping_ends_in_time_without_a_database(servers: Cluster) -> Non
         servers.postgres.freeze()
         try:
             server.signal(signal.SIGTERM)
-            assert await talker.closed() == 1012
+            assert await talker.close_code() == 1012
             assert server.wait(within=10.5) == 0
         finally:
             servers.postgres.thaw()

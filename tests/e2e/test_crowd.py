@@ -10,17 +10,10 @@ import trio
 from wsproto.connection import Connection, ConnectionType
 from wsproto.events import TextMessage
 
+from tests.harness.deadline import DEADLINE, eventually
+from tests.harness.http import Json, fetch, history, make_room, texts
 from tests.harness.peer import Peer, text
-from tests.harness.server import (
-    DEADLINE,
-    Json,
-    SharechatProcess,
-    eventually,
-    fetch,
-    history,
-    make_room,
-    texts,
-)
+from tests.harness.process import SharechatProcess
 
 CROWD, TALKERS, DROPPERS, WORDS = 1000, 20, 20, 5
 UNLIMITED = ("--max-members", "5000", "--max-per-address", "5000")

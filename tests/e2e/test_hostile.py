@@ -19,16 +19,10 @@ from wsproto.events import CloseConnection, Pong, TextMessage
 from wsproto.frame_protocol import Opcode
 
 from tests.harness.cluster import cluster
+from tests.harness.deadline import DEADLINE, eventually
+from tests.harness.http import Json, fetch, history, make_room
 from tests.harness.peer import Peer, compressed, frame, text, upgrade
-from tests.harness.server import (
-    DEADLINE,
-    Json,
-    SharechatProcess,
-    eventually,
-    fetch,
-    history,
-    make_room,
-)
+from tests.harness.process import SharechatProcess
 
 MIB = 1 << 20
 PADDING = "x" * 4000

@@ -13,21 +13,11 @@ import pytest
 import trio
 
 from sharechat.config import options
+from tests.harness.deadline import DEADLINE, eventually, wait_until
+from tests.harness.http import fetch, history, make_room, texts
 from tests.harness.peer import Peer, text
-from tests.harness.server import (
-    BIN,
-    DEADLINE,
-    Served,
-    SharechatProcess,
-    environment,
-    eventually,
-    fetch,
-    history,
-    join,
-    make_room,
-    texts,
-    wait_until,
-)
+from tests.harness.process import BIN, ServerProcess, SharechatProcess, environment
+from tests.harness.talker import join
 
 
 def run(*arguments: str, env: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[str]:
@@ -136,7 +126,7 @@ async def test_stopping_tells_every_member(nursery: trio.Nursery, number: signal
                 await talker.hear_chat()
         asked = time.monotonic()
         server.signal(number)
-        assert [await talker.closed() for talker in talkers] == [1012] * 3
+        assert [await talker.close_code() for talker in talkers] == [1012] * 3
         exit_code = await trio.to_thread.run_sync(server.wait)
         assert exit_code == 0
         assert time.monotonic() - asked < 10
@@ -188,7 +178,7 @@ async def test_stopping_while_somebody_reads_a_response_slowly(
             reading.start_soon(read_slowly)
             asked = time.monotonic()
             server.signal(signal.SIGTERM)
-            assert await talker.closed() == 1012
+            assert await talker.close_code() == 1012
             assert await trio.to_thread.run_sync(server.wait) == 0
             assert time.monotonic() - asked < 10
             reading.cancel_scope.cancel()
@@ -206,7 +196,7 @@ async def test_what_was_said_right_before_stopping_and_lefts_are_stored(
         await peer.send(text("last words"))
         assert await witness.hear_chats(1) == ["last words"]
         server.signal(signal.SIGTERM)
-        assert await witness.closed() == 1012
+        assert await witness.close_code() == 1012
         assert (await peer.hear_close()).code == 1012
         await peer.stream.aclose()
         assert await trio.to_thread.run_sync(server.wait) == 0
@@ -231,7 +221,7 @@ async def test_plain_hypercorn_serves_the_same(nursery: trio.Nursery) -> None:
         port = free.getsockname()[1]
     command = [str(BIN / "hypercorn"), "-k", "trio", "--bind", f"127.0.0.1:{port}"]
     app = "sharechat.bootstrap:create_app()"
-    with Served([*command, app], greets_on="stderr") as server:
+    with ServerProcess([*command, app], prints_url_to="stderr") as server:
         room = make_room(server.url)
         talkers = [await join(nursery, server.ws_url(room)) for _ in range(2)]
         for talker in talkers:

@@ -8,14 +8,16 @@ from uuid import UUID, uuid4
 import pytest
 import trio
 
-from tests.harness.server import HANDSHAKE, Answer, Json, SharechatProcess, fetch, history, join
+from tests.harness.http import HANDSHAKE, Json, Response, fetch, history
+from tests.harness.process import SharechatProcess
+from tests.harness.talker import join
 
 _NAME = re.compile("[A-Z][a-z]+ [A-Z][a-z]+")
 _SENT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z")
 _KEYS = {"id", "roomId", "memberId", "memberName", "type", "message", "sent"}
 
 
-def problem(answer: Answer, status: int, slug: str | None) -> None:
+def problem(answer: Response, status: int, slug: str | None) -> None:
     """See that an answer is a problem (RFC 9457), of the type that `slug` names."""
     assert answer.status == status
     assert answer.headers["Content-Type"] == "application/problem+json"
@@ -82,7 +84,7 @@ def test_a_room_id_in_upper_case_is_the_same_room(server: SharechatProcess, room
     assert fetch(f"{server.url}/api/room/{room.upper()}").json["roomId"] == room
 
 
-def links(answer: Answer) -> dict[str, str]:
+def links(answer: Response) -> dict[str, str]:
     found = re.findall(r'<([^>]*)>; rel="(\w+)"', answer.headers.get("Link", ""))
     return {rel: target for target, rel in found}
 
@@ -176,7 +178,7 @@ async def test_deleting_a_room(server: SharechatProcess, nursery: trio.Nursery) 
 
     done = fetch(url, "DELETE", {"Authorization": f"Bearer {key}"})
     assert (done.status, done.body) == (204, b"")
-    assert [await talker.closed() for talker in talkers] == [4410] * 3
+    assert [await talker.close_code() for talker in talkers] == [4410] * 3
     problem(fetch(url), 404, "room-not-found")
     problem(fetch(url, "DELETE", {"Authorization": f"Bearer {key}"}), 404, "room-not-found")
     handshake = fetch(f"{server.url}/api/serve/{room}", headers=HANDSHAKE)

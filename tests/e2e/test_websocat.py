@@ -4,17 +4,9 @@ import json
 import subprocess
 from contextlib import ExitStack
 
-from tests.harness.server import (
-    BIN,
-    DEADLINE,
-    Json,
-    SharechatProcess,
-    environment,
-    fetch,
-    history,
-    texts,
-    wait_until,
-)
+from tests.harness.deadline import DEADLINE, wait_until
+from tests.harness.http import Json, fetch, history, texts
+from tests.harness.process import BIN, SharechatProcess, environment
 
 
 def websocat(url: str) -> "subprocess.Popen[str]":

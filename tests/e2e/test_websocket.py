@@ -8,18 +8,11 @@ import pytest
 import trio
 from trio_websocket import ConnectionClosed
 
+from tests.harness.deadline import DEADLINE, eventually
+from tests.harness.http import HANDSHAKE, fetch, history, make_room, texts
 from tests.harness.peer import Peer, compressed, text
-from tests.harness.server import (
-    DEADLINE,
-    HANDSHAKE,
-    SharechatProcess,
-    eventually,
-    fetch,
-    history,
-    join,
-    make_room,
-    texts,
-)
+from tests.harness.process import SharechatProcess
+from tests.harness.talker import join
 
 OFFER = "Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits"
 
@@ -73,13 +66,13 @@ async def test_too_large(
         # It may be closed while we send.
         with suppress(trio.BrokenResourceError, ConnectionClosed):
             await talker.websocket.send_message(message)
-    assert await talker.closed() == 1009
+    assert await talker.close_code() == 1009
 
 
 async def test_not_utf8(server: SharechatProcess, room: str, nursery: trio.Nursery) -> None:
     talker = await join(nursery, server.ws_url(room))
     await talker.say(b"caf\xe9")
-    assert await talker.closed() == 1007
+    assert await talker.close_code() == 1007
     peer = await Peer.open(server.ws_url(room))
     await peer.send(text(b"caf\xe9"))
     assert (await peer.hear_close()).code == 1007

@@ -1,4 +1,4 @@
-"""Several `sharechat` processes over one real Postgres and one real Redis."""
+"""Several `sharechat` processes that share one Postgres and one Redis."""
 
 import json
 from collections.abc import Iterator, Sequence
@@ -7,13 +7,15 @@ from contextlib import ExitStack, contextmanager, suppress
 import trio
 from trio_websocket import ConnectionClosed
 
+from tests.harness.http import Json
 from tests.harness.postgres import PostgresServer
+from tests.harness.process import SharechatProcess
 from tests.harness.redis import RedisServer
-from tests.harness.server import Json, SharechatProcess, Talker
+from tests.harness.talker import Talker
 
 
 class Cluster:
-    """A Postgres, a Redis, and the processes started over them."""
+    """A Postgres, a Redis, and the processes that use them."""
 
     def __init__(self, stack: ExitStack) -> None:
         self._stack = stack
@@ -25,6 +27,7 @@ class Cluster:
         return ("--database-url", self.postgres.url, "--redis-url", self.redis.url)
 
     def serve(self, *flags: str) -> SharechatProcess:
+        """Start a process. It is killed when the cluster ends, if it is still running."""
         return self._stack.enter_context(SharechatProcess(*self.flags, *flags))
 
 
@@ -35,7 +38,7 @@ def cluster() -> Iterator[Cluster]:
 
 
 class Listener:
-    """Writes down all that a member hears, to its end."""
+    """Records every message that a member hears, until its connection closes."""
 
     def __init__(self, talker: Talker) -> None:
         self.talker = talker
@@ -49,11 +52,12 @@ class Listener:
                 self._more.set()
                 self._more = trio.Event()
 
-    async def until(self, kind: str, count: int, within: float = 30) -> None:
-        """Wait until so many messages of a kind have been heard."""
+    async def until(self, type_: str, count: int, within: float = 30) -> None:
+        """Wait until at least `count` messages of a type have been heard."""
         with trio.fail_after(within):
-            while len(self.ids(kind)) < count:
+            while len(self.ids(type_)) < count:
                 await self._more.wait()
 
-    def ids(self, kind: str) -> list[str]:
-        return [message["id"] for message in self.heard if message["type"] == kind]
+    def ids(self, type_: str) -> list[str]:
+        """Return the ids of the messages of a type that have been heard."""
+        return [message["id"] for message in self.heard if message["type"] == type_]

@@ -19,8 +19,10 @@ from sharechat.bootstrap import build
 from sharechat.config import Settings
 from sharechat.domain.ids import new_room_id
 from sharechat.domain.messages import RoomInfo
+from tests.harness.deadline import DEADLINE
+from tests.harness.http import history, make_room, texts
 from tests.harness.peer import text
-from tests.harness.server import DEADLINE, SharechatProcess, history, make_room, texts
+from tests.harness.process import SharechatProcess
 
 
 async def test_over_tls(nursery: trio.Nursery, tmp_path: Path) -> None:

@@ -12,8 +12,8 @@ from sharechat.config import Settings
 from sharechat.domain.ids import RoomId, new_member_id, new_process_id, new_room_id
 from sharechat.domain.messages import Identity, RoomInfo
 from sharechat.net import acceptor
+from tests.harness.deadline import DEADLINE
 from tests.harness.drafts import chat, joined
-from tests.harness.server import DEADLINE
 
 MESSAGES = 200_000
 ALLOWED = 50_000_000

@@ -12,18 +12,10 @@ from wsproto.frame_protocol import Opcode
 
 from sharechat.bootstrap import build
 from sharechat.config import Settings
+from tests.harness.deadline import DEADLINE, eventually
+from tests.harness.http import HANDSHAKE, Response, fetch, history, make_room, texts
 from tests.harness.peer import Peer, frame, text
-from tests.harness.server import (
-    DEADLINE,
-    HANDSHAKE,
-    Answer,
-    eventually,
-    fetch,
-    history,
-    join,
-    make_room,
-    texts,
-)
+from tests.harness.talker import join
 
 
 @asynccontextmanager
@@ -47,7 +39,7 @@ async def hypercorn(**settings: Any) -> AsyncIterator[str]:
     assert not nursery.cancel_scope.cancelled_caught
 
 
-async def ask(url: str, headers: Mapping[str, str] | None = None) -> Answer:
+async def ask(url: str, headers: Mapping[str, str] | None = None) -> Response:
     return await trio.to_thread.run_sync(partial(fetch, url, headers=headers))
 
 
@@ -120,7 +112,7 @@ async def test_limits(nursery: trio.Nursery) -> None:
             one = await join(nursery, ws(url, room))
             await one.say("é" * 50)
             await one.say(wrong)
-            assert await one.closed() == code
+            assert await one.close_code() == code
         assert await witness.hear_chats(3) == ["é" * 50] * 3
         await witness.say("a\0b")
         while (message := await witness.hear())["type"] != "failed":
@@ -146,4 +138,4 @@ async def test_stopping_closes_every_member(nursery: trio.Nursery) -> None:
     async with hypercorn() as url:
         talker = await join(nursery, ws(url, await room_at(url)))
         await talker.hear()
-    assert await talker.closed() == 1012
+    assert await talker.close_code() == 1012

@@ -13,9 +13,9 @@ from wsproto.frame_protocol import Opcode
 from sharechat.domain.errors import ConnectionClosedError
 from sharechat.domain.outcomes import BAD_FRAME, NOT_UTF8, TOO_LARGE, Close
 from sharechat.net.direct_connection import DirectConnection
+from tests.harness.deadline import DEADLINE
 from tests.harness.pair import LIMIT, OFFER, websockets
 from tests.harness.peer import COMPRESSED, FIN, Peer, compressed, frame, text
-from tests.harness.server import DEADLINE
 
 
 async def receive(connection: DirectConnection) -> str:
