@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.harness.cluster import Cluster, Pair, cluster
 from tests.harness.http import make_room
 from tests.harness.peer import close_all
 from tests.harness.process import SharechatProcess
@@ -51,6 +52,18 @@ def _own_server() -> Iterator[SharechatProcess]:
         if server.exit_code is None:
             assert server.stop() == 0
         assert server.stderr == ""
+
+
+@pytest.fixture(scope="session", name="servers")
+def _servers() -> Iterator[Cluster]:
+    with cluster() as servers:
+        yield servers
+
+
+@pytest.fixture(scope="session", name="pair")
+def _pair(servers: Cluster) -> Pair:
+    """Two processes of the cluster, without a limit on the message rate."""
+    return servers.serve("--message-rate", "0"), servers.serve("--message-rate", "0")
 
 
 @pytest.fixture(name="room")

@@ -11,7 +11,7 @@ from tests.harness.http import Json
 from tests.harness.postgres import PostgresServer
 from tests.harness.process import SharechatProcess
 from tests.harness.redis import RedisServer
-from tests.harness.talker import Talker
+from tests.harness.talker import Talker, join
 
 
 class Cluster:
@@ -37,6 +37,10 @@ def cluster() -> Iterator[Cluster]:
         yield Cluster(stack)
 
 
+Pair = tuple[SharechatProcess, SharechatProcess]
+"""Two processes of one cluster."""
+
+
 class Listener:
     """Records every message that a member hears, until its connection closes."""
 
@@ -58,6 +62,25 @@ class Listener:
             while len(self.ids(type_)) < count:
                 await self._more.wait()
 
+    async def say_numbers(self, prefix: int, count: int) -> None:
+        """Say `count` numbered messages."""
+        for number in range(count):
+            await self.talker.say(f"{prefix}:{number}")
+
     def ids(self, type_: str) -> list[str]:
         """Return the ids of the messages of a type that have been heard."""
         return [message["id"] for message in self.heard if message["type"] == type_]
+
+
+async def listen(nursery: trio.Nursery, url: str) -> Listener:
+    """Join, and record what the member hears until the nursery ends."""
+    listener = Listener(await join(nursery, url))
+    nursery.start_soon(listener.run)
+    await listener.until("joined", 1)
+    return listener
+
+
+def assert_heard_without_gaps(heard: list[Json], log: list[Json]) -> None:
+    """What a member heard is the log from its first message on, without a gap or a repeat."""
+    start = log.index(heard[0])
+    assert heard == log[start : start + len(heard)]
