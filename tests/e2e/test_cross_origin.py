@@ -13,11 +13,11 @@ from tests.harness.talker import join
 def refusal(url: str, room: str, origin: str | None) -> int:
     """Try to join; return the status of the problem that the server answers with."""
     headers = HANDSHAKE | ({} if origin is None else {"Origin": origin})
-    answer = fetch(f"{url}/api/serve/{room}", headers=headers)
-    assert answer.headers["Content-Type"] == "application/problem+json"
-    assert answer.json["status"] == answer.status
-    assert re.match("tag:sharechat.dev,2026:[a-z-]+$", answer.json["type"])
-    return answer.status
+    response = fetch(f"{url}/api/serve/{room}", headers=headers)
+    assert response.headers["Content-Type"] == "application/problem+json"
+    assert response.json["status"] == response.status
+    assert re.match("tag:sharechat.dev,2026:[a-z-]+$", response.json["type"])
+    return response.status
 
 
 async def test_a_handshake_for_no_room_or_from_a_foreign_origin_is_refused(
@@ -76,5 +76,5 @@ def test_an_allowed_origin_may_read_and_delete(allowed: str) -> None:
 
 
 def test_by_default_no_foreign_origin_may_read(server: SharechatProcess) -> None:
-    answer = fetch(f"{server.url}/api/healthz", headers={"Origin": "https://friend.example"})
-    assert "Access-Control-Allow-Origin" not in answer.headers
+    response = fetch(f"{server.url}/api/healthz", headers={"Origin": "https://friend.example"})
+    assert "Access-Control-Allow-Origin" not in response.headers

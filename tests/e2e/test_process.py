@@ -28,7 +28,7 @@ def run(*arguments: str, env: Mapping[str, str] | None = None) -> subprocess.Com
 
 
 def assert_refused(*flags: str, env: Mapping[str, str] | None = None, naming: str) -> None:
-    """It does not start, and prints one line that names what is wrong."""
+    """Assert that it does not start, and prints one line that names what is wrong."""
     done = run("serve", *flags, env=env)
     assert done.returncode == 2, done
     assert done.stdout == ""

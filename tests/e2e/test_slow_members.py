@@ -47,7 +47,7 @@ async def finish(readers: Sequence[Reader]) -> None:
 def assert_all_heard_the_history(
     server: SharechatProcess, room: str, readers: Sequence[Reader]
 ) -> list[Json]:
-    """Each reader received the same bytes from its own joining on. Return the history."""
+    """Assert that each received the same bytes from its joining on; return the history."""
     first = bytes(readers[0].data)
     everything = history(server.url, room)
     assert readers[0].messages() == everything

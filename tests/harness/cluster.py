@@ -81,6 +81,6 @@ async def listen(nursery: trio.Nursery, url: str) -> Listener:
 
 
 def assert_heard_without_gaps(heard: list[Json], log: list[Json]) -> None:
-    """What a member heard is the log from its first message on, without a gap or a repeat."""
+    """Assert that `heard` is the log from its first message on, without a gap or a repeat."""
     start = log.index(heard[0])
     assert heard == log[start : start + len(heard)]
