@@ -10,11 +10,11 @@ from wsproto.extensions import Extension, PerMessageDeflate
 
 from sharechat.domain.batch import Batch
 from sharechat.domain.ids import new_member_id, new_room_id
-from sharechat.domain.messages import Identity as Who
-from sharechat.domain.messages import MessageType, stamp
+from sharechat.domain.messages import Identity, MessageType, stamp
 from sharechat.net.decoder import Decoder
 from sharechat.net.direct_connection import CLOSE_TIMEOUT, DirectConnection
 from sharechat.net.transport import STALL_TIMEOUT, Transport
+from tests.harness.deadline import DEADLINE
 from tests.harness.drafts import chat
 from tests.harness.peer import Peer
 
@@ -24,12 +24,13 @@ OFFER = "permessage-deflate; client_max_window_bits=15; server_max_window_bits=1
 LIMIT = 16 * 1024
 """Bytes that a message may have."""
 
-_ROOM, _WHO = new_room_id(), Who(new_member_id(), "Teal Creek")
+_ROOM, _MEMBER = new_room_id(), Identity(new_member_id(), "Teal Creek")
 _NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 
 
 def batch(*messages: str) -> Batch:
-    drafts = [chat(_ROOM, _WHO, message) for message in messages]
+    """Return a batch of chat messages with these texts."""
+    drafts = [chat(_ROOM, _MEMBER, message) for message in messages]
     return Batch([stamp(draft, _NOW, type_=MessageType.CHAT) for draft in drafts])
 
 
@@ -49,6 +50,12 @@ def tcp_pair(buffers: int | None = None) -> tuple[socket.socket, trio.SocketStre
     ours.setblocking(False)
     ours.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return ours, trio.SocketStream(trio.socket.from_stdlib_socket(theirs))
+
+
+async def receive(connection: DirectConnection) -> str:
+    """Return the next text. Raises TooSlowError after DEADLINE."""
+    with trio.fail_after(DEADLINE):
+        return await connection.receive()
 
 
 @asynccontextmanager
