@@ -79,7 +79,7 @@ async def test_pongs_that_nobody_reads_are_bounded_and_stay_whole_frames(
     flooder.drop()
 
 
-async def test_a_request_or_response_that_never_ends_is_cut_off(
+async def test_a_connection_whose_request_never_ends_is_cut_off(
     own_server: SharechatProcess,
 ) -> None:
     """Takes HTTP_TIMEOUT in real time: that is when the server gives up."""

@@ -41,7 +41,7 @@ def assert_refused(*flags: str, env: Mapping[str, str] | None = None, naming: st
     "host",
     [
         "no.such.host.invalid",
-        "192.0.2.1",  # an address of another machine
+        "192.0.2.1",  # reserved for documentation, so no machine has it
         "x" * 64,  # longer than a label of a name may be
     ],
 )

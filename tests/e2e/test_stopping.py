@@ -63,8 +63,8 @@ def test_a_second_signal_does_not_interrupt_stopping() -> None:
             assert server.wait() == 0
 
 
-# After a second, pipelined request hypercorn stops reading until it has answered the first,
-# and so does not notice when the client goes away.
+# With two pipelined requests hypercorn reads nothing more until it has answered the first,
+# which here it never does.
 @pytest.mark.parametrize("requests", [1, 2])
 async def test_stopping_does_not_wait_for_a_client_that_reads_a_response_slowly(
     nursery: trio.Nursery, requests: int
