@@ -1,4 +1,4 @@
-"""How many are let in: members in all, and connections of one address, behind proxies or not."""
+"""Limits on members in all and on connections of one address, with and without proxies."""
 
 import socket
 from collections.abc import Iterator
@@ -6,24 +6,26 @@ from contextlib import ExitStack
 
 import pytest
 
+from tests.harness.deadline import DEADLINE, wait_until
+from tests.harness.http import fetch, make_room
 from tests.harness.peer import upgrade
-from tests.harness.server import DEADLINE, SharechatProcess, fetch, make_room, wait_until
+from tests.harness.process import SharechatProcess
 
 ELSEWHERE = "127.0.0.2"
-"""Another address that reaches the server."""
+"""Another source address from which the server can be reached."""
 
 
-class Door:
-    """Opens websockets, blocking, and keeps those that were let in."""
+class Visitors:
+    """Opens websockets to one room, blocking, and keeps those that the server accepts."""
 
     def __init__(self, server: SharechatProcess, stack: ExitStack) -> None:
         self.server = server
         self.room = make_room(server.url)
         self._stack = stack
-        self._inside: list[socket.socket] = []
+        self._accepted: list[socket.socket] = []
 
-    def knock(self, *headers: str, source: str = "127.0.0.1") -> str:
-        """Try to come in; return the answer's head and, if it is a refusal, its body."""
+    def handshake(self, *headers: str, source: str = "127.0.0.1") -> str:
+        """Try to join; return the response's head and, if it is a refusal, its body."""
         sock = socket.create_connection(("127.0.0.1", self.server.port), DEADLINE, (source, 0))
         self._stack.callback(sock.close)
         sock.sendall(upgrade(f"/api/serve/{self.room}", headers))
@@ -31,19 +33,20 @@ class Door:
         while data := sock.recv(4096):
             answer += data
             if answer.startswith(b"HTTP/1.1 101 ") and b'"joined"' in answer:
-                self._inside.append(sock)
+                self._accepted.append(sock)
                 return answer.decode("latin-1")
             if not answer.startswith(b"HTTP/1.1 101 ") and answer.endswith(b"}"):
                 break
         sock.close()
         return answer.decode("latin-1")
 
-    def opens(self, *headers: str, source: str = "127.0.0.1") -> bool:
-        return self.knock(*headers, source=source).startswith("HTTP/1.1 101 ")
+    def join(self, *headers: str, source: str = "127.0.0.1") -> bool:
+        """Try to join; return whether the server accepted."""
+        return self.handshake(*headers, source=source).startswith("HTTP/1.1 101 ")
 
     def leave(self) -> None:
-        """Let the first one out."""
-        self._inside.pop(0).close()
+        """Close the oldest accepted websocket."""
+        self._accepted.pop(0).close()
 
 
 @pytest.fixture(name="stack")
@@ -52,78 +55,79 @@ def _stack() -> Iterator[ExitStack]:
         yield stack
 
 
-def serve(stack: ExitStack, *flags: str) -> Door:
-    return Door(stack.enter_context(SharechatProcess("--log-level", "warning", *flags)), stack)
+def serve(stack: ExitStack, *flags: str) -> Visitors:
+    return Visitors(stack.enter_context(SharechatProcess("--log-level", "warning", *flags)), stack)
 
 
-def end(door: Door) -> None:
-    assert door.server.stop() == 0
-    assert door.server.stderr == ""
+def stop(visitors: Visitors) -> None:
+    assert visitors.server.stop() == 0
+    assert visitors.server.stderr == ""
 
 
-def test_max_members(stack: ExitStack) -> None:
-    door = serve(stack, "--max-members", "3")
-    assert [door.opens() for _ in range(3)] == [True] * 3
+def test_members_over_the_maximum_are_refused_until_one_leaves(stack: ExitStack) -> None:
+    visitors = serve(stack, "--max-members", "3")
+    assert [visitors.join() for _ in range(3)] == [True] * 3
     for source in ("127.0.0.1", ELSEWHERE):
-        refusal = door.knock(source=source)
+        refusal = visitors.handshake(source=source)
         assert refusal.startswith("HTTP/1.1 503 ")
         assert "retry-after:" in refusal.lower()
         assert "application/problem+json" in refusal
         assert "tag:sharechat.dev,2026:full" in refusal
-    # All else works.
-    assert len(fetch(f"{door.server.url}/api/room/{door.room}").json["members"]) == 3
-    door.leave()
-    wait_until(door.opens)
-    assert not door.opens()
-    end(door)
+    # Everything else still works.
+    assert len(fetch(f"{visitors.server.url}/api/room/{visitors.room}").json["members"]) == 3
+    visitors.leave()
+    wait_until(visitors.join)
+    assert not visitors.join()
+    stop(visitors)
 
 
-def test_max_per_address(stack: ExitStack) -> None:
-    door = serve(stack, "--max-per-address", "3")
-    # The connection that made the room may not have been forgotten yet.
-    wait_until(lambda: fetch(f"{door.server.url}/api/healthz").status == 200)
-    inside = 0
-    while inside < 3:
-        inside += door.opens()
-    refusal = door.knock()
+def test_connections_of_one_address_over_the_maximum_are_refused(stack: ExitStack) -> None:
+    visitors = serve(stack, "--max-per-address", "3")
+    # The server may still count the connection over which the room was made.
+    wait_until(lambda: fetch(f"{visitors.server.url}/api/healthz").status == 200)
+    for _ in range(3):
+        wait_until(visitors.join)
+    refusal = visitors.handshake()
     assert refusal.startswith("HTTP/1.1 429 ")
     assert "Retry-After:" in refusal
     assert "application/problem+json" in refusal
     assert "tag:sharechat.dev,2026:too-many" in refusal
-    # Plain requests of that address, too; those of others are none the worse for it.
-    assert fetch(f"{door.server.url}/api/healthz").status == 429
-    assert door.opens(source=ELSEWHERE)
-    # Nobody's header is believed unless it was said whose.
-    assert not door.opens("X-Forwarded-For: 1.1.1.1")
+    # Plain requests from that address are refused too; other addresses are unaffected.
+    assert fetch(f"{visitors.server.url}/api/healthz").status == 429
+    assert visitors.join(source=ELSEWHERE)
+    # The header is ignored unless it comes from a trusted proxy.
+    assert not visitors.join("X-Forwarded-For: 1.1.1.1")
     for _ in range(2):
-        door.leave()
-        wait_until(door.opens)
-        assert not door.opens()
-    end(door)
+        visitors.leave()
+        wait_until(visitors.join)
+        assert not visitors.join()
+    stop(visitors)
 
 
-def test_clients_of_a_trusted_proxy(stack: ExitStack) -> None:
+def test_clients_of_a_trusted_proxy_are_counted_by_their_forwarded_address(
+    stack: ExitStack,
+) -> None:
     flags = ("--trusted-proxy", "127.0.0.1", "--trusted-proxy", "10.0.0.0/8")
-    door = serve(stack, "--max-per-address", "2", *flags)
+    visitors = serve(stack, "--max-per-address", "2", *flags)
     one = "X-Forwarded-For: 1.1.1.1"
-    assert [door.opens(one) for _ in range(3)] == [True, True, False]
-    refusal = door.knock(one)
+    assert [visitors.join(one) for _ in range(3)] == [True, True, False]
+    refusal = visitors.handshake(one)
     assert refusal.startswith("HTTP/1.1 429 ")
     assert "tag:sharechat.dev,2026:too-many" in refusal
-    # What a client said itself stands to the left of what the proxy saw.
-    assert not door.opens("X-Forwarded-For: 2.2.2.2, 1.1.1.1")
-    assert not door.opens("X-Forwarded-For: 2.2.2.2", one)
-    # Past several proxies.
-    assert not door.opens("X-Forwarded-For: 1.1.1.1, 10.0.0.1,10.9.9.9")
-    assert not door.opens(one, "X-Forwarded-For: 10.0.0.1")
-    # Others come in, and the proxy itself has no limit.
-    assert door.opens("X-Forwarded-For: 2.2.2.2")
-    assert door.opens("X-Forwarded-For: 1.1.1.1, 3.3.3.3")
-    assert fetch(f"{door.server.url}/api/healthz").status == 200
-    # An address that is no proxy counts as itself, whatever it says.
+    # A client can forge only what stands to the left of the address that the proxy adds.
+    assert not visitors.join("X-Forwarded-For: 2.2.2.2, 1.1.1.1")
+    assert not visitors.join("X-Forwarded-For: 2.2.2.2", one)
+    # Through several proxies.
+    assert not visitors.join("X-Forwarded-For: 1.1.1.1, 10.0.0.1,10.9.9.9")
+    assert not visitors.join(one, "X-Forwarded-For: 10.0.0.1")
+    # Other clients are accepted, and the proxy itself has no limit.
+    assert visitors.join("X-Forwarded-For: 2.2.2.2")
+    assert visitors.join("X-Forwarded-For: 1.1.1.1, 3.3.3.3")
+    assert fetch(f"{visitors.server.url}/api/healthz").status == 200
+    # An address that is not a trusted proxy counts as itself, whatever header it sends.
     forged = [f"X-Forwarded-For: 4.4.4.{number}" for number in range(3)]
-    assert [door.opens(words, source=ELSEWHERE) for words in forged] == [True, True, False]
-    door.leave()
-    wait_until(lambda: door.opens(one))
-    assert not door.opens(one)
-    end(door)
+    assert [visitors.join(header, source=ELSEWHERE) for header in forged] == [True, True, False]
+    visitors.leave()
+    wait_until(lambda: visitors.join(one))
+    assert not visitors.join(one)
+    stop(visitors)

@@ -1,42 +1,27 @@
-"""A thousand members in one room, of whom some go without a word while others talk."""
+"""A thousand members in one room: some drop their connections while others talk."""
 
 import hashlib
 import json
-import resource
-from collections.abc import Iterator
 
 import pytest
 import trio
 from wsproto.connection import Connection, ConnectionType
 from wsproto.events import TextMessage
 
+from tests.harness.deadline import DEADLINE, eventually
+from tests.harness.http import Json, history, make_room, members, texts
 from tests.harness.peer import Peer, text
-from tests.harness.server import (
-    DEADLINE,
-    Json,
-    SharechatProcess,
-    eventually,
-    fetch,
-    history,
-    make_room,
-    texts,
-)
+from tests.harness.process import SharechatProcess
 
 CROWD, TALKERS, DROPPERS, WORDS = 1000, 20, 20, 5
+"""How many members, talkers and droppers among them, and messages of each talker."""
+
 UNLIMITED = ("--max-members", "5000", "--max-per-address", "5000")
 _END = "this is the end"
 
 
-@pytest.fixture(name="files")
-def _files() -> Iterator[None]:
-    before = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (before[1], before[1]))
-    yield
-    resource.setrlimit(resource.RLIMIT_NOFILE, before)
-
-
-class Ear:
-    """Hears to the end. What it heard is kept as a digest: a thousand copies are too many."""
+class DigestReader:
+    """Reads up to the last message, and keeps a digest: a thousand copies take too much memory."""
 
     def __init__(self, peer: Peer) -> None:
         self.peer = peer
@@ -44,12 +29,12 @@ class Ear:
         self.heard = 0
         self.take(peer.early)
 
-    async def listen(self) -> None:
+    async def read(self) -> None:
         tail = b""
         while not (_END.encode() in tail and tail.endswith(b"}")):
             with trio.fail_after(3 * DEADLINE):
                 data = await self.peer.stream.receive_some(65_536)
-            assert data, "it was closed"
+            assert data, "the server closed the connection"
             self.take(data)
             tail = (tail + data)[-600:]
 
@@ -58,8 +43,8 @@ class Ear:
         self.heard += len(data)
 
 
-class Witness(Ear):
-    """Keeps every byte."""
+class RecordingReader(DigestReader):
+    """Keeps every byte as well."""
 
     def __init__(self, peer: Peer) -> None:
         self.data = bytearray()
@@ -70,58 +55,58 @@ class Witness(Ear):
         self.data += data
 
 
-@pytest.mark.usefixtures("files")
-async def test_a_crowd() -> None:
+@pytest.mark.usefixtures("many_files")
+async def test_a_thousand_members_hear_every_message_in_the_same_order() -> None:
     with SharechatProcess("--log-level", "warning", *UNLIMITED) as server:
         room = make_room(server.url)
-        witness = Witness(await Peer.open(server.ws_url(room)))
-        ears: list[Ear] = [witness]
+        witness = RecordingReader(await Peer.open(server.ws_url(room)))
+        readers: list[DigestReader] = [witness]
         droppers: list[Peer] = []
-        async with trio.open_nursery() as listening:
-            gate = trio.CapacityLimiter(50)
-            async with trio.open_nursery() as arriving:
+        async with trio.open_nursery() as reading:
+            limit = trio.CapacityLimiter(50)
+            async with trio.open_nursery() as joining:
 
                 async def arrive(drops: bool) -> None:
-                    async with gate:
+                    async with limit:
                         peer = await Peer.open(server.ws_url(room))
                     if drops:
                         droppers.append(peer)
                     else:
-                        ears.append(Ear(peer))
+                        readers.append(DigestReader(peer))
 
                 for number in range(CROWD - 1):
-                    arriving.start_soon(arrive, number < DROPPERS)
-            await members(server, room, CROWD)
-            # Only now, in large bites: a thousand who listen to 999 others arriving take long.
-            for ear in ears:
-                listening.start_soon(ear.listen)
+                    joining.start_soon(arrive, number < DROPPERS)
+            await members_reach(server, room, CROWD)
+            # Read only now, in large pieces: to read every `joined` as it comes takes long.
+            for reader in readers:
+                reading.start_soon(reader.read)
 
             async with trio.open_nursery() as talking:
-                for number, ear in enumerate(ears[:TALKERS]):
-                    talking.start_soon(talk, ear.peer, number)
+                for number, reader in enumerate(readers[:TALKERS]):
+                    talking.start_soon(talk, reader.peer, number)
                 for dropper in droppers:
                     await trio.lowlevel.checkpoint()
                     dropper.drop()
-            await members(server, room, CROWD - DROPPERS)
-            await ears[0].peer.send(text(_END))
+            await members_reach(server, room, CROWD - DROPPERS)
+            await readers[0].peer.send(text(_END))
 
         everything = history(server.url, room)
-        assert payloads(bytes(witness.data)) == everything
-        for ear in ears:
-            # Each heard the end of what the witness heard: from its own coming on.
-            suffix = bytes(witness.data[-ear.heard :])
-            assert hashlib.blake2b(suffix).digest() == ear.digest.digest()
-        check(everything)
-        for ear in ears:
-            ear.peer.drop()
-        await members(server, room, 0)
+        assert parse_messages(bytes(witness.data)) == everything
+        for reader in readers:
+            # Each heard the same as the witness, from its own joining on.
+            suffix = bytes(witness.data[-reader.heard :])
+            assert hashlib.blake2b(suffix).digest() == reader.digest.digest()
+        assert_complete(everything)
+        for reader in readers:
+            reader.peer.drop()
+        await members_reach(server, room, 0)
         assert server.stop() == 0
 
 
-def check(everything: list[Json]) -> None:
-    kinds = [message["type"] for message in everything]
-    assert kinds.count("joined") == CROWD
-    assert kinds.count("left") == DROPPERS
+def assert_complete(everything: list[Json]) -> None:
+    types = [message["type"] for message in everything]
+    assert types.count("joined") == CROWD
+    assert types.count("left") == DROPPERS
     said = texts(everything)
     assert len(said) == TALKERS * WORDS + 1
     for number in range(TALKERS):
@@ -129,7 +114,7 @@ def check(everything: list[Json]) -> None:
         assert mine == [f"{number}: {word}" for word in range(WORDS)]
 
 
-def payloads(data: bytes) -> list[Json]:
+def parse_messages(data: bytes) -> list[Json]:
     client = Connection(ConnectionType.CLIENT)
     client.receive_data(data)
     messages = []
@@ -146,6 +131,5 @@ async def talk(peer: Peer, number: int) -> None:
         await trio.lowlevel.checkpoint()
 
 
-async def members(server: SharechatProcess, room: str, count: int) -> None:
-    url = f"{server.url}/api/room/{room}"
-    await eventually(lambda: len(fetch(url).json["members"]) == count, 3 * DEADLINE)
+async def members_reach(server: SharechatProcess, room: str, count: int) -> None:
+    await eventually(lambda: len(members(server.url, room)) == count, 3 * DEADLINE)

@@ -1,33 +1,19 @@
-"""The command itself: how it starts, says what is wrong, and stops."""
+"""The command itself: its flags, its environment, its errors and its output."""
 
 import re
 import shutil
 import signal
-import socket
 import subprocess
-import time
 from collections.abc import Mapping
-from contextlib import suppress
 
 import pytest
 import trio
 
 from sharechat.config import options
-from tests.harness.peer import Peer, text
-from tests.harness.server import (
-    BIN,
-    DEADLINE,
-    Served,
-    SharechatProcess,
-    environment,
-    eventually,
-    fetch,
-    history,
-    join,
-    make_room,
-    texts,
-    wait_until,
-)
+from tests.harness.deadline import DEADLINE, eventually, wait_until
+from tests.harness.http import fetch, history, make_room, texts
+from tests.harness.process import BIN, ServerProcess, SharechatProcess, environment
+from tests.harness.talker import join
 
 
 def run(*arguments: str, env: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[str]:
@@ -41,30 +27,37 @@ def run(*arguments: str, env: Mapping[str, str] | None = None) -> subprocess.Com
     )
 
 
-def refused(*flags: str, env: Mapping[str, str] | None = None, says: str) -> None:
-    """See that it does not start, and says why in one line."""
+def assert_refused(*flags: str, env: Mapping[str, str] | None = None, naming: str) -> None:
+    """Assert that it does not start, and prints one line that names what is wrong."""
     done = run("serve", *flags, env=env)
     assert done.returncode == 2, done
     assert done.stdout == ""
     assert done.stderr.count("\n") == 1, done.stderr
     assert done.stderr.startswith("sharechat: ")
-    assert says in done.stderr
+    assert naming in done.stderr
 
 
-@pytest.mark.parametrize("host", ["no.such.host.invalid", "192.0.2.1"])
-def test_an_address_that_is_not_ours(host: str) -> None:
-    refused("--port", "0", "--host", host, says=host)
+@pytest.mark.parametrize(
+    "host",
+    [
+        "no.such.host.invalid",
+        "192.0.2.1",  # reserved for documentation, so no machine has it
+        "x" * 64,  # longer than a label of a name may be
+    ],
+)
+def test_a_host_that_it_cannot_listen_on_is_refused(host: str) -> None:
+    assert_refused("--port", "0", "--host", host, naming=host)
 
 
-def test_a_wrong_flag() -> None:
-    refused("--port", "99999", says="--port")
+def test_an_invalid_flag_is_refused() -> None:
+    assert_refused("--port", "99999", naming="--port")
 
 
-def test_a_wrong_variable() -> None:
-    refused(env={"SHARECHAT_ROOM_TTL": "never"}, says="--room-ttl")
+def test_an_invalid_variable_is_refused_naming_its_flag() -> None:
+    assert_refused(env={"SHARECHAT_ROOM_TTL": "never"}, naming="--room-ttl")
 
 
-def test_help_names_every_option_with_its_variable() -> None:
+def test_help_lists_every_option_with_its_variable() -> None:
     shown = run("serve", "--help")
     assert shown.returncode == 0
     words = " ".join(shown.stdout.split())
@@ -75,12 +68,12 @@ def test_help_names_every_option_with_its_variable() -> None:
     assert re.search(r"\d+\.\d+", run("--version").stdout)
 
 
-def test_a_port_that_is_taken(server: SharechatProcess) -> None:
-    refused("--port", str(server.port), says=f"127.0.0.1:{server.port}")
+def test_a_port_in_use_is_refused(server: SharechatProcess) -> None:
+    assert_refused("--port", str(server.port), naming=f"127.0.0.1:{server.port}")
     assert fetch(f"{server.url}/api/healthz").status == 200
 
 
-def test_the_environment_sets_what_flags_do_not() -> None:
+def test_environment_variables_set_options_and_flags_override_them() -> None:
     env = {
         "SHARECHAT_ALLOWED_ORIGIN": "https://one.example https://two.example",
         "SHARECHAT_LOG_JSON": "1",
@@ -94,8 +87,9 @@ def test_the_environment_sets_what_flags_do_not() -> None:
         assert '"event":"room created"' in server.stderr.replace(": ", ":")
 
 
-def test_the_line_that_it_says_to_paste_works() -> None:
+def test_the_command_line_that_it_prints_to_try_it_works() -> None:
     with SharechatProcess() as server:
+        wait_until(lambda: server.stdout.count("\n") == 2)
         listens, try_it = server.stdout.splitlines()
         assert listens == f"sharechat listens on {server.url}"
         command = try_it.removeprefix("Try it: ")
@@ -120,118 +114,24 @@ def test_the_line_that_it_says_to_paste_works() -> None:
         assert server.stop() == 0
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-async def test_stopping_tells_every_member(nursery: trio.Nursery, number: signal.Signals) -> None:
-    with SharechatProcess("--message-rate", "0") as server:
-        room = make_room(server.url)
-        deaf = await Peer.open(server.ws_url(room))
-        deaf.stream.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-        talkers = [await join(nursery, server.ws_url(room)) for _ in range(3)]
-        for talker in talkers:
-            await talker.hear()
-        # So much that the one who does not read has something waiting.
-        for _ in range(300):
-            await talkers[0].say("x" * 16_000)
-            for talker in talkers:
-                await talker.hear_chat()
-        asked = time.monotonic()
-        server.signal(number)
-        assert [await talker.closed() for talker in talkers] == [1012] * 3
-        exit_code = await trio.to_thread.run_sync(server.wait)
-        assert exit_code == 0
-        assert time.monotonic() - asked < 10
-        assert "[error" not in server.stderr
-        assert "Traceback" not in server.stderr
-        deaf.drop()
-
-
-def test_stopping_twice_is_stopping() -> None:
-    with SharechatProcess() as server:
-        room = make_room(server.url)
-        silent = socket.create_connection(("127.0.0.1", server.port))
-        with silent:
-            handshake = f"GET /api/serve/{room} HTTP/1.1\r\nHost: x\r\n"
-            silent.sendall(f"{handshake}Connection: Upgrade\r\nUpgrade: websocket\r\n".encode())
-            silent.sendall(b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: x\r\n\r\n")
-            wait_until(lambda: len(history(server.url, room)) == 1)
-            # It does not answer the close, so that stopping takes a second.
-            server.signal(signal.SIGTERM)
-            wait_until(lambda: "stopping" in server.stderr)
-            server.signal(signal.SIGTERM)
-            assert server.wait() == 0
-
-
-# With two, hypercorn's reader waits until the first is answered, which will never be.
-@pytest.mark.parametrize("requests", [1, 2])
-async def test_stopping_while_somebody_reads_a_response_slowly(
-    nursery: trio.Nursery, requests: int
-) -> None:
-    with SharechatProcess("--message-rate", "0") as server:
-        room = make_room(server.url)
-        talker = await join(nursery, server.ws_url(room))
-        for _ in range(60):
-            for _ in range(10):
-                await talker.say("x" * 16_000)
-            await talker.hear_chats(10)
-        async with trio.open_nursery() as reading:
-            reader = await trio.open_tcp_stream("127.0.0.1", server.port)
-            reader.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-            request = f"GET /api/room/{room}/messages HTTP/1.1\r\nHost: x\r\n\r\n"
-            await reader.send_all(requests * request.encode())
-            assert (await reader.receive_some(9)) == b"HTTP/1.1 "
-
-            async def read_slowly() -> None:
-                with suppress(trio.BrokenResourceError):
-                    async for _ in reader:
-                        await trio.sleep(0.1)
-
-            reading.start_soon(read_slowly)
-            asked = time.monotonic()
-            server.signal(signal.SIGTERM)
-            assert await talker.closed() == 1012
-            assert await trio.to_thread.run_sync(server.wait) == 0
-            assert time.monotonic() - asked < 10
-            reading.cancel_scope.cancel()
-        await reader.aclose()
-
-
-async def test_what_was_said_right_before_stopping_and_lefts_are_stored(
-    nursery: trio.Nursery,
-) -> None:
-    with SharechatProcess() as server:
-        room = make_room(server.url)
-        witness = await join(nursery, server.ws_url(room))
-        peer = await Peer.open(server.ws_url(room))
-        await peer.hear_text()
-        await peer.send(text("last words"))
-        assert await witness.hear_chats(1) == ["last words"]
-        server.signal(signal.SIGTERM)
-        assert await witness.closed() == 1012
-        assert (await peer.hear_close()).code == 1012
-        await peer.stream.aclose()
-        assert await trio.to_thread.run_sync(server.wait) == 0
-
-
-async def test_rooms_that_nobody_is_in_vanish(nursery: trio.Nursery) -> None:
-    """It takes the three seconds of real time that the server looks after rooms in."""
+async def test_empty_rooms_are_deleted_after_their_ttl(nursery: trio.Nursery) -> None:
+    """Takes a few seconds of real time: the server looks for empty rooms only so often."""
     with SharechatProcess("--room-ttl", "1s") as server:
-        empty, full = make_room(server.url), make_room(server.url)
-        talker = await join(nursery, server.ws_url(full))
+        empty, used = make_room(server.url), make_room(server.url)
+        talker = await join(nursery, server.ws_url(used))
         await talker.hear()
         await eventually(lambda: fetch(f"{server.url}/api/room/{empty}").status == 404)
         await talker.say("still here")
         assert await talker.hear_chats(1) == ["still here"]
         await talker.close()
-        await eventually(lambda: fetch(f"{server.url}/api/room/{full}").status == 404)
+        await eventually(lambda: fetch(f"{server.url}/api/room/{used}").status == 404)
         assert server.stop() == 0
 
 
-async def test_plain_hypercorn_serves_the_same(nursery: trio.Nursery) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    command = [str(BIN / "hypercorn"), "-k", "trio", "--bind", f"127.0.0.1:{port}"]
+async def test_plain_hypercorn_serves_the_same_application(nursery: trio.Nursery) -> None:
+    command = [str(BIN / "hypercorn"), "-k", "trio", "--bind", "127.0.0.1:0"]
     app = "sharechat.bootstrap:create_app()"
-    with Served([*command, app], greets_on="stderr") as server:
+    with ServerProcess([*command, app], prints_url_to="stderr") as server:
         room = make_room(server.url)
         talkers = [await join(nursery, server.ws_url(room)) for _ in range(2)]
         for talker in talkers:
@@ -241,7 +141,7 @@ async def test_plain_hypercorn_serves_the_same(nursery: trio.Nursery) -> None:
         assert texts(history(server.url, room)) == ["hello"]
         for talker in talkers:
             await talker.close()
-        # Its workers get SIGTERM through it; what it exits with is its own affair.
+        # Hypercorn passes SIGTERM on to its workers. Its exit code does not matter here.
         server.signal(signal.SIGTERM)
         await trio.to_thread.run_sync(server.wait)
         assert "Traceback" not in server.stderr

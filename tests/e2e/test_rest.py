@@ -1,4 +1,4 @@
-"""The REST side of the contract, key by key."""
+"""The REST API: every key, header and status that clients rely on."""
 
 import re
 from datetime import UTC, datetime
@@ -8,37 +8,39 @@ from uuid import UUID, uuid4
 import pytest
 import trio
 
-from tests.harness.server import HANDSHAKE, Answer, Json, SharechatProcess, fetch, history, join
+from tests.harness.http import HANDSHAKE, Json, Response, fetch, history, make_room
+from tests.harness.process import SharechatProcess
+from tests.harness.talker import join
 
 _NAME = re.compile("[A-Z][a-z]+ [A-Z][a-z]+")
 _SENT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z")
 _KEYS = {"id", "roomId", "memberId", "memberName", "type", "message", "sent"}
 
 
-def problem(answer: Answer, status: int, slug: str | None) -> None:
-    """See that an answer is a problem (RFC 9457), of the type that `slug` names."""
-    assert answer.status == status
-    assert answer.headers["Content-Type"] == "application/problem+json"
-    assert set(answer.json) == {"type", "title", "status", "detail"}
-    assert answer.json["status"] == status
+def assert_problem(response: Response, status: int, slug: str | None) -> None:
+    """Assert that the response is a problem (RFC 9457) of the type that `slug` names."""
+    assert response.status == status
+    assert response.headers["Content-Type"] == "application/problem+json"
+    assert set(response.json) == {"type", "title", "status", "detail"}
+    assert response.json["status"] == status
     uri = "about:blank" if slug is None else f"tag:sharechat.dev,2026:{slug}"
-    assert answer.json["type"] == uri
+    assert response.json["type"] == uri
 
 
-def test_making_a_room(server: SharechatProcess) -> None:
-    answer = fetch(f"{server.url}/api/room", "POST")
+def test_a_made_room_has_an_id_and_a_name_and_is_empty(server: SharechatProcess) -> None:
+    response = fetch(f"{server.url}/api/room", "POST")
 
-    assert answer.status == 200
-    assert answer.headers["Content-Type"] == "application/json"
-    assert set(answer.json) == {"roomId", "roomName"}
-    assert str(UUID(answer.json["roomId"])) == answer.json["roomId"]
-    assert _NAME.fullmatch(answer.json["roomName"])
-    again = fetch(f"{server.url}/api/room/{answer.json['roomId']}")
-    assert again.json == {**answer.json, "members": []}
-    assert history(server.url, answer.json["roomId"]) == []
+    assert response.status == 200
+    assert response.headers["Content-Type"] == "application/json"
+    assert set(response.json) == {"roomId", "roomName"}
+    assert str(UUID(response.json["roomId"])) == response.json["roomId"]
+    assert _NAME.fullmatch(response.json["roomName"])
+    again = fetch(f"{server.url}/api/room/{response.json['roomId']}")
+    assert again.json == {**response.json, "members": []}
+    assert history(server.url, response.json["roomId"]) == []
 
 
-async def test_members_and_messages(
+async def test_members_and_messages_are_listed_in_order_with_all_their_keys(
     server: SharechatProcess, room: str, nursery: trio.Nursery
 ) -> None:
     talkers = [await join(nursery, server.ws_url(room)) for _ in range(3)]
@@ -46,11 +48,11 @@ async def test_members_and_messages(
     await talkers[1].say("hello")
     said = await talkers[1].hear_chat()
 
-    answer = fetch(f"{server.url}/api/room/{room}").json
-    assert set(answer) == {"roomId", "roomName", "members"}
-    assert [set(member) for member in answer["members"]] == [{"id", "name"}] * 3
-    assert [member["id"] for member in answer["members"]] == [own["memberId"] for own in heard]
-    assert all(_NAME.fullmatch(member["name"]) for member in answer["members"])
+    response = fetch(f"{server.url}/api/room/{room}").json
+    assert set(response) == {"roomId", "roomName", "members"}
+    assert [set(member) for member in response["members"]] == [{"id", "name"}] * 3
+    assert [member["id"] for member in response["members"]] == [own["memberId"] for own in heard]
+    assert all(_NAME.fullmatch(member["name"]) for member in response["members"])
 
     messages = history(server.url, room)
     assert messages == [*heard, said]
@@ -74,20 +76,22 @@ async def test_members_and_messages(
 
 @pytest.mark.parametrize("path", ["", "/messages", "/messages?limit=3"])
 @pytest.mark.parametrize("room_id", [str(uuid4()), "x", "%00", "1", f"{uuid4()}x", "%C5%BC"])
-def test_a_room_that_does_not_exist(server: SharechatProcess, room_id: str, path: str) -> None:
-    problem(fetch(f"{server.url}/api/room/{room_id}{path}"), 404, "room-not-found")
+def test_an_unknown_room_is_not_found(server: SharechatProcess, room_id: str, path: str) -> None:
+    assert_problem(fetch(f"{server.url}/api/room/{room_id}{path}"), 404, "room-not-found")
 
 
 def test_a_room_id_in_upper_case_is_the_same_room(server: SharechatProcess, room: str) -> None:
     assert fetch(f"{server.url}/api/room/{room.upper()}").json["roomId"] == room
 
 
-def links(answer: Answer) -> dict[str, str]:
-    found = re.findall(r'<([^>]*)>; rel="(\w+)"', answer.headers.get("Link", ""))
+def links(response: Response) -> dict[str, str]:
+    found = re.findall(r'<([^>]*)>; rel="(\w+)"', response.headers.get("Link", ""))
     return {rel: target for target, rel in found}
 
 
-async def test_pages(server: SharechatProcess, room: str, nursery: trio.Nursery) -> None:
+async def test_links_lead_through_the_whole_history_page_by_page(
+    server: SharechatProcess, room: str, nursery: trio.Nursery
+) -> None:
     talker = await join(nursery, server.ws_url(room))
     for number in range(24):
         await talker.say(str(number))
@@ -100,15 +104,15 @@ async def test_pages(server: SharechatProcess, room: str, nursery: trio.Nursery)
     assert newest.json == everything[-10:]
     assert set(links(newest)) == {"prev"}
     walked: list[Json] = newest.json
-    answer = newest
-    while "prev" in links(answer):
-        answer = fetch(urljoin(base, links(answer)["prev"]))
-        walked = answer.json + walked
+    response = newest
+    while "prev" in links(response):
+        response = fetch(urljoin(base, links(response)["prev"]))
+        walked = response.json + walked
     assert walked == everything
-    walked = answer.json
-    while "next" in links(answer):
-        answer = fetch(urljoin(base, links(answer)["next"]))
-        walked = walked + answer.json
+    walked = response.json
+    while "next" in links(response):
+        response = fetch(urljoin(base, links(response)["next"]))
+        walked = walked + response.json
     assert walked == everything
 
     middle = everything[12]["id"]
@@ -123,61 +127,76 @@ async def test_pages(server: SharechatProcess, room: str, nursery: trio.Nursery)
     assert not links(fetch(f"{base}?limit=1000"))
 
 
-def test_queries_that_make_no_sense(server: SharechatProcess, room: str) -> None:
+def test_an_invalid_query_is_refused(server: SharechatProcess, room: str) -> None:
     base = f"{server.url}/api/room/{room}/messages"
     for limit in ("0", "-1", "1001", "ten", "", "1.5", "%FF", "9" * 30, "%D9%A3"):
-        problem(fetch(f"{base}?limit={limit}"), 400, "bad-query")
-    problem(fetch(f"{base}?before={uuid4()}&after={uuid4()}"), 400, "bad-query")
+        assert_problem(fetch(f"{base}?limit={limit}"), 400, "bad-query")
+    assert_problem(fetch(f"{base}?before={uuid4()}&after={uuid4()}"), 400, "bad-query")
     for cursor in (uuid4(), "x", "", "%00", "%FF"):
-        problem(fetch(f"{base}?before={cursor}"), 400, "bad-cursor")
-        problem(fetch(f"{base}?after={cursor}&limit=5"), 400, "bad-cursor")
+        assert_problem(fetch(f"{base}?before={cursor}"), 400, "bad-cursor")
+        assert_problem(fetch(f"{base}?after={cursor}&limit=5"), 400, "bad-cursor")
 
 
-def test_a_cursor_of_another_room(server: SharechatProcess, room: str) -> None:
-    key = fetch(f"{server.url}/api/room", "POST")
-    other = f"{server.url}/api/room/{key.json['roomId']}/messages?after={room}"
-    problem(fetch(other), 400, "bad-cursor")
+async def test_a_message_of_another_room_is_refused_as_a_cursor(
+    server: SharechatProcess, room: str, nursery: trio.Nursery
+) -> None:
+    own = await (await join(nursery, server.ws_url(room))).hear()
+    assert fetch(f"{server.url}/api/room/{room}/messages?after={own['id']}").status == 200
+    other = f"{server.url}/api/room/{make_room(server.url)}/messages?after={own['id']}"
+    assert_problem(fetch(other), 400, "bad-cursor")
 
 
-def test_methods(server: SharechatProcess, room: str) -> None:
+def test_unsupported_methods_and_unknown_paths_are_refused(
+    server: SharechatProcess, room: str
+) -> None:
     wrong = fetch(f"{server.url}/api/room")
-    problem(wrong, 405, None)
+    assert_problem(wrong, 405, None)
     assert "POST" in wrong.headers["Allow"]
-    problem(fetch(f"{server.url}/api/room/{room}", "PUT"), 405, None)
-    problem(fetch(f"{server.url}/nowhere"), 404, None)
-    upgrade = fetch(server.ws_url(room).replace("ws", "http", 1))
-    problem(upgrade, 426, "not-a-websocket")
-    assert upgrade.headers["Upgrade"] == "websocket"
+    assert_problem(fetch(f"{server.url}/api/room/{room}", "PUT"), 405, None)
+    assert_problem(fetch(f"{server.url}/nowhere"), 404, None)
+
+
+def test_a_plain_request_to_a_websocket_is_told_to_upgrade(
+    server: SharechatProcess, room: str
+) -> None:
+    response = fetch(server.ws_url(room).replace("ws", "http", 1))
+    assert_problem(response, 426, "not-a-websocket")
+    assert response.headers["Upgrade"] == "websocket"
+
+
+def test_head_answers_as_get_does_without_a_body(server: SharechatProcess, room: str) -> None:
     for path in (f"room/{room}", f"room/{room}/messages", "healthz"):
         head = fetch(f"{server.url}/api/{path}", "HEAD")
         assert (head.status, head.body) == (200, b"")
         assert head.headers["Content-Type"] == "application/json"
 
 
-def test_health(server: SharechatProcess) -> None:
-    answer = fetch(f"{server.url}/api/healthz")
-    assert answer.status == 200
-    assert answer.json == {"status": "ok", "repository": "ok", "queue": "ok"}
+def test_health_names_the_repository_and_the_queue(server: SharechatProcess) -> None:
+    response = fetch(f"{server.url}/api/healthz")
+    assert response.status == 200
+    assert response.json == {"status": "ok", "repository": "ok", "queue": "ok"}
 
 
-async def test_deleting_a_room(server: SharechatProcess, nursery: trio.Nursery) -> None:
+async def test_deleting_a_room_needs_its_key_and_closes_its_members(
+    server: SharechatProcess, nursery: trio.Nursery
+) -> None:
     made = fetch(f"{server.url}/api/room", "POST")
     key, room = made.headers["Sharechat-Room-Key"], made.json["roomId"]
     url = f"{server.url}/api/room/{room}"
     talkers = [await join(nursery, server.ws_url(room)) for _ in range(3)]
 
     bare = fetch(url, "DELETE")
-    problem(bare, 401, "key-missing")
+    assert_problem(bare, 401, "key-missing")
     assert bare.headers["WWW-Authenticate"].startswith("Bearer")
-    problem(fetch(url, "DELETE", {"Authorization": f"Basic {key}"}), 401, "key-missing")
-    problem(fetch(url, "DELETE", {"Authorization": "Bearer wrong"}), 403, "wrong-key")
-    problem(fetch(url, "DELETE", {"Authorization": "Bearer \xff"}), 403, "wrong-key")
+    assert_problem(fetch(url, "DELETE", {"Authorization": f"Basic {key}"}), 401, "key-missing")
+    assert_problem(fetch(url, "DELETE", {"Authorization": "Bearer wrong"}), 403, "wrong-key")
+    assert_problem(fetch(url, "DELETE", {"Authorization": "Bearer \xff"}), 403, "wrong-key")
     assert fetch(url).status == 200
 
     done = fetch(url, "DELETE", {"Authorization": f"Bearer {key}"})
     assert (done.status, done.body) == (204, b"")
-    assert [await talker.closed() for talker in talkers] == [4410] * 3
-    problem(fetch(url), 404, "room-not-found")
-    problem(fetch(url, "DELETE", {"Authorization": f"Bearer {key}"}), 404, "room-not-found")
+    assert [await talker.close_code() for talker in talkers] == [4410] * 3
+    assert_problem(fetch(url), 404, "room-not-found")
+    assert_problem(fetch(url, "DELETE", {"Authorization": f"Bearer {key}"}), 404, "room-not-found")
     handshake = fetch(f"{server.url}/api/serve/{room}", headers=HANDSHAKE)
-    problem(handshake, 404, "room-not-found")
+    assert_problem(handshake, 404, "room-not-found")

@@ -1,47 +1,49 @@
-"""Every wrong setting is one line that names it, and exit code 2.
+"""An invalid setting is refused in one line that names it, with exit code 2.
 
-In this process, since starting a command for each takes a second; `test_process` has two
-that really start it.
+`main` runs in this process, since starting a command for each setting would take a second;
+`test_process` starts the command for a few.
 """
 
 import sys
+from collections.abc import Iterator
+from typing import Protocol
 
 import pytest
-import trio
+import structlog
 
-from sharechat import cli, logs
-from sharechat.config import Settings
+from sharechat import cli
+from sharechat.net import acceptor
 
 
-@pytest.fixture(name="refused")
-def _refused(
+class AssertRefused(Protocol):
+    def __call__(self, *flags: str, naming: str) -> None:
+        """Assert that `sharechat serve` exits, with one line that contains `naming`."""
+        ...
+
+
+@pytest.fixture(name="assert_refused")
+def _assert_refused(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> "type[Refused]":
+) -> Iterator[AssertRefused]:
     def accepted(*_: object) -> None:
-        pytest.fail("it was accepted")
+        pytest.fail("the settings were accepted")
 
-    # Whatever would be next.
-    monkeypatch.setattr(trio, "run", accepted)
-    monkeypatch.setattr(cli, "_listen", accepted)
-    # It would log to what is captured here for as long as the process lasts.
-    monkeypatch.setattr(logs, "configure", lambda *_, **__: None)
-    Refused.monkeypatch, Refused.capsys = monkeypatch, capsys
-    return Refused
+    # The next step once the settings are accepted; `main` would serve until a signal comes.
+    monkeypatch.setattr(acceptor, "bind", accepted)
 
-
-class Refused:
-    monkeypatch: pytest.MonkeyPatch
-    capsys: pytest.CaptureFixture[str]
-
-    def __init__(self, *flags: str, says: str) -> None:
-        self.monkeypatch.setattr(sys, "argv", ["sharechat", "serve", *flags])
+    def assert_refused(*flags: str, naming: str) -> None:
+        monkeypatch.setattr(sys, "argv", ["sharechat", "serve", *flags])
         with pytest.raises(SystemExit) as caught:
             cli.main()
         assert caught.value.code == 2
-        out, err = self.capsys.readouterr()
+        out, err = capsys.readouterr()
         assert (out, err.count("\n")) == ("", 1)
         assert err.startswith("sharechat: ")
-        assert says in err
+        assert naming in err
+
+    yield assert_refused
+    # If the settings were accepted, `main` has made logs go to this test's captured stderr.
+    structlog.reset_defaults()
 
 
 @pytest.mark.parametrize(
@@ -78,8 +80,8 @@ class Refused:
         ("--no-such-flag", "x"),
     ],
 )
-def test_a_wrong_flag(refused: type[Refused], flag: str, value: str) -> None:
-    refused(flag, value, says=flag)
+def test_an_invalid_flag_is_refused(assert_refused: AssertRefused, flag: str, value: str) -> None:
+    assert_refused(flag, value, naming=flag)
 
 
 @pytest.mark.parametrize(
@@ -94,17 +96,12 @@ def test_a_wrong_flag(refused: type[Refused], flag: str, value: str) -> None:
         ("REDIS_URL", "redis://localhost", "--database-url"),
     ],
 )
-def test_a_wrong_variable(
-    refused: type[Refused],
+def test_an_invalid_variable_is_refused_naming_its_flag(
+    assert_refused: AssertRefused,
     monkeypatch: pytest.MonkeyPatch,
     variable: str,
     value: str,
     flag: str,
 ) -> None:
     monkeypatch.setenv(variable, value)
-    refused(says=flag)
-
-
-def test_a_host_that_no_name_can_be() -> None:
-    with pytest.raises(cli.CannotStartError):
-        cli._listen(Settings(host="x" * 64))
+    assert_refused(naming=flag)

@@ -1,20 +1,12 @@
-"""The real websocat, as people use it."""
+"""The websocat command, used as people use it."""
 
 import json
 import subprocess
 from contextlib import ExitStack
 
-from tests.harness.server import (
-    BIN,
-    DEADLINE,
-    Json,
-    SharechatProcess,
-    environment,
-    fetch,
-    history,
-    texts,
-    wait_until,
-)
+from tests.harness.deadline import DEADLINE, wait_until
+from tests.harness.http import Json, history, members, texts
+from tests.harness.process import BIN, SharechatProcess, environment
 
 
 def websocat(url: str) -> "subprocess.Popen[str]":
@@ -28,7 +20,7 @@ def websocat(url: str) -> "subprocess.Popen[str]":
     )
 
 
-def test_a_pipe_loses_nothing(server: SharechatProcess, room: str) -> None:
+def test_lines_piped_into_websocat_are_all_stored(server: SharechatProcess, room: str) -> None:
     said = ["a", "b", *(f"line {number}" for number in range(30)), "żółw"]
     done = subprocess.run(
         [str(BIN / "websocat"), server.ws_url(room)],
@@ -40,19 +32,17 @@ def test_a_pipe_loses_nothing(server: SharechatProcess, room: str) -> None:
         env=environment(),
     )
     assert done.stderr == ""
-    wait_until(lambda: history(server.url, room)[-1:] and members(server, room) == 0)
-    # It sends each line with its end.
+    wait_until(lambda: history(server.url, room) and not members(server.url, room))
+    # Websocat sends each line with its newline.
     assert texts(history(server.url, room)) == [f"{line}\n" for line in said]
 
 
-def members(server: SharechatProcess, room: str) -> int:
-    return len(fetch(f"{server.url}/api/room/{room}").json["members"])
-
-
-def test_several_hear_one_order(server: SharechatProcess, room: str) -> None:
+def test_several_websocats_hear_the_same_messages_in_the_same_order(
+    server: SharechatProcess, room: str
+) -> None:
     with ExitStack() as stack:
         chatters = [stack.enter_context(websocat(server.ws_url(room))) for _ in range(4)]
-        wait_until(lambda: members(server, room) == 4)
+        wait_until(lambda: len(members(server.url, room)) == 4)
         for number in range(10):
             for index, chatter in enumerate(chatters):
                 assert chatter.stdin
@@ -68,9 +58,8 @@ def test_several_hear_one_order(server: SharechatProcess, room: str) -> None:
                 lines.append(json.loads(chatter.stdout.readline()))
             heard.append(lines)
             chatter.kill()
-        joined = [message["type"] for message in everything].index("chat")
-        assert joined == 4
-        # Each hears the room from its own coming on, and all hear the same.
+        assert [message["type"] for message in everything].index("chat") == 4
+        # Each hears the room from its own `joined` on.
         assert {len(lines) for lines in heard} == {41, 42, 43, 44}
         for lines in heard:
             assert lines == everything[-len(lines) :]

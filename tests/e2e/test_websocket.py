@@ -1,30 +1,21 @@
-"""What a member sees on its websocket, from one that keeps to the rules and one that does not."""
+"""What a member hears on its websocket, and what closes it."""
 
-import re
-import socket
 from contextlib import suppress
 
 import pytest
 import trio
 from trio_websocket import ConnectionClosed
 
+from tests.harness.deadline import DEADLINE
+from tests.harness.http import history, make_room, members, texts
 from tests.harness.peer import Peer, compressed, text
-from tests.harness.server import (
-    DEADLINE,
-    HANDSHAKE,
-    SharechatProcess,
-    eventually,
-    fetch,
-    history,
-    join,
-    make_room,
-    texts,
-)
+from tests.harness.process import SharechatProcess
+from tests.harness.talker import join
 
 OFFER = "Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits"
 
 
-async def test_all_hear_all_in_one_order(
+async def test_every_member_hears_every_message_in_the_same_order(
     server: SharechatProcess, room: str, nursery: trio.Nursery
 ) -> None:
     talkers = [await join(nursery, server.ws_url(room)) for _ in range(5)]
@@ -49,7 +40,7 @@ async def test_all_hear_all_in_one_order(
         assert mine == [f"{index}: {number}" for number in range(20)]
 
 
-async def test_binary_compressed_and_the_largest(
+async def test_binary_compressed_and_maximum_size_messages_are_heard_as_sent(
     server: SharechatProcess, room: str, nursery: trio.Nursery
 ) -> None:
     talker = await join(nursery, server.ws_url(room))
@@ -65,21 +56,23 @@ async def test_binary_compressed_and_the_largest(
 
 
 @pytest.mark.parametrize("message", ["x" * 16385, b"x" * 16385, "é" * 8193, "x" * 1_000_000])
-async def test_too_large(
+async def test_a_message_over_the_limit_is_closed_with_1009(
     server: SharechatProcess, room: str, nursery: trio.Nursery, message: str | bytes
 ) -> None:
     talker = await join(nursery, server.ws_url(room))
     with trio.fail_after(DEADLINE):
-        # It may be closed while we send.
+        # The server may close the connection during the send.
         with suppress(trio.BrokenResourceError, ConnectionClosed):
             await talker.websocket.send_message(message)
-    assert await talker.closed() == 1009
+    assert await talker.close_code() == 1009
 
 
-async def test_not_utf8(server: SharechatProcess, room: str, nursery: trio.Nursery) -> None:
+async def test_a_message_that_is_not_utf8_is_closed_with_1007_and_not_stored(
+    server: SharechatProcess, room: str, nursery: trio.Nursery
+) -> None:
     talker = await join(nursery, server.ws_url(room))
     await talker.say(b"caf\xe9")
-    assert await talker.closed() == 1007
+    assert await talker.close_code() == 1007
     peer = await Peer.open(server.ws_url(room))
     await peer.send(text(b"caf\xe9"))
     assert (await peer.hear_close()).code == 1007
@@ -87,25 +80,26 @@ async def test_not_utf8(server: SharechatProcess, room: str, nursery: trio.Nurse
     assert texts(history(server.url, room)) == []
 
 
-async def test_a_nul_fails_and_the_member_stays(
+async def test_a_message_with_a_nul_fails_and_its_member_stays(
     server: SharechatProcess, room: str, nursery: trio.Nursery
 ) -> None:
     talker, other = [await join(nursery, server.ws_url(room)) for _ in range(2)]
     own, _ = await talker.hear(), await other.hear()
     await talker.say("a\0b")
     await talker.say("fine")
-    while (failed := await talker.hear())["type"] != "failed":
-        pass
+    failed = await talker.hear_type("failed")
     assert set(failed) == set(own)
     assert failed["memberId"] == own["memberId"]
     assert "NUL" in failed["message"]
     assert await talker.hear_chats(1) == ["fine"]
-    # The other hears nothing of it, not even as a chat message.
-    assert [await other.hear_chats(1)] == [["fine"]]
+    # The other member does not hear the failed message.
+    assert await other.hear_chats(1) == ["fine"]
     assert [message["type"] for message in history(server.url, room)] == ["joined"] * 2 + ["chat"]
 
 
-async def test_the_rate_slows_and_loses_nothing(nursery: trio.Nursery) -> None:
+async def test_the_message_rate_slows_a_member_down_and_loses_nothing(
+    nursery: trio.Nursery,
+) -> None:
     with SharechatProcess("--message-rate", "50", "--message-burst", "10") as server:
         room = make_room(server.url)
         talker = await join(nursery, server.ws_url(room))
@@ -127,7 +121,9 @@ async def test_the_rate_slows_and_loses_nothing(nursery: trio.Nursery) -> None:
         assert server.stop() == 0
 
 
-async def test_without_a_rate(unlimited: SharechatProcess, nursery: trio.Nursery) -> None:
+async def test_without_a_message_rate_nothing_slows_a_member_down(
+    unlimited: SharechatProcess, nursery: trio.Nursery
+) -> None:
     room = make_room(unlimited.url)
     talker = await join(nursery, unlimited.ws_url(room))
     said = [str(number) for number in range(2000)]
@@ -140,47 +136,11 @@ async def test_without_a_rate(unlimited: SharechatProcess, nursery: trio.Nursery
 
         talking.start_soon(talk)
         assert await talker.hear_chats(len(said)) == said
-    assert trio.current_time() - started < 2000 / 20 / 4
+    # At the default rate this would take 98 s.
+    assert trio.current_time() - started < 25
 
 
-async def test_who_does_not_read_is_closed_and_nobody_waits_for_it(
-    unlimited: SharechatProcess, nursery: trio.Nursery
-) -> None:
-    room = make_room(unlimited.url)
-    deaf = await Peer.open(unlimited.ws_url(room))
-    deaf.stream.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-    talker = await join(nursery, unlimited.ws_url(room))
-    # What the kernel may hold for it, and 1 MiB that may wait.
-    for number in range(800):
-        await talker.say(f"{number}:".ljust(16_000, "x"))
-        assert (await talker.hear_chats(1))[0].startswith(f"{number}:")
-    await left(unlimited, room, but=1)
-    assert unlimited.memory < 200_000_000
-    deaf.drop()
-
-
-async def test_who_does_not_read_leaves_and_nobody_waits_for_it(
-    unlimited: SharechatProcess, nursery: trio.Nursery
-) -> None:
-    """That it is told 1013 if it reads again in time is shown in `tests/web`."""
-    room = make_room(unlimited.url)
-    slow = await Peer.open(unlimited.ws_url(room))
-    slow.stream.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-    talker = await join(nursery, unlimited.ws_url(room))
-    while len(fetch(f"{unlimited.url}/api/room/{room}").json["members"]) == 2:
-        for _ in range(50):
-            await talker.say("x" * 16_000)
-        await talker.hear_chats(50)
-    slow.drop()
-
-
-async def left(server: SharechatProcess, room: str, but: int = 0) -> None:
-    """Wait until only so many members are left."""
-    url = f"{server.url}/api/room/{room}"
-    await eventually(lambda: len(fetch(url).json["members"]) == but)
-
-
-async def test_leaving_by_the_door_and_by_the_window(
+async def test_a_member_leaves_whether_it_closes_or_drops_its_connection(
     server: SharechatProcess, room: str, nursery: trio.Nursery
 ) -> None:
     witness = await join(nursery, server.ws_url(room))
@@ -191,77 +151,7 @@ async def test_leaving_by_the_door_and_by_the_window(
         await talker.say("bye")
         await talker.hear_chat()
         await (talker.close() if way == "close" else talker.drop())
-        while (message := await witness.hear())["type"] != "left":
-            pass
+        message = await witness.hear_type("left")
         assert message["message"] == f"{names[-1]} left the room."
     assert texts(history(server.url, room)) == ["bye", "bye"]
-    await left(server, room, but=1)
-
-
-def refused(url: str, room: str, origin: str | None) -> int:
-    headers = HANDSHAKE | ({} if origin is None else {"Origin": origin})
-    answer = fetch(f"{url}/api/serve/{room}", headers=headers)
-    assert answer.headers["Content-Type"] == "application/problem+json"
-    assert answer.json["status"] == answer.status
-    assert re.match("tag:sharechat.dev,2026:[a-z-]+$", answer.json["type"])
-    return answer.status
-
-
-async def test_refused_handshakes(
-    server: SharechatProcess, room: str, nursery: trio.Nursery
-) -> None:
-    assert refused(server.url, "x", None) == 404
-    assert refused(server.url, "00000000-0000-4000-8000-000000000000", None) == 404
-    assert refused(server.url, room, "https://evil.example") == 403
-    assert refused(server.url, room, "null") == 403
-    for origin in (None, server.url, server.url.upper()):
-        headers = {} if origin is None else {"Origin": origin}
-        talker = await join(nursery, server.ws_url(room), headers)
-        assert (await talker.hear())["type"] == "joined"
-
-
-@pytest.mark.parametrize("allowed", ["https://friend.example", "*"])
-async def test_allowed_origins(nursery: trio.Nursery, allowed: str) -> None:
-    with SharechatProcess("--allowed-origin", allowed) as server:
-        room = make_room(server.url)
-        for origin in (None, "https://friend.example", server.url):
-            headers = {} if origin is None else {"Origin": origin}
-            talker = await join(nursery, server.ws_url(room), headers)
-            assert (await talker.hear())["type"] == "joined", origin
-        if allowed != "*":
-            assert refused(server.url, room, "https://evil.example") == 403
-        assert server.stop() == 0
-
-
-@pytest.mark.parametrize("allowed", ["https://friend.example", "*"])
-def test_cross_origin_requests(allowed: str) -> None:
-    with SharechatProcess("--allowed-origin", allowed) as server:
-        friend = {"Origin": "https://friend.example"}
-        made = fetch(f"{server.url}/api/room", "POST", friend)
-        assert made.headers["Access-Control-Allow-Origin"] in (allowed, friend["Origin"])
-        exposed = made.headers["Access-Control-Expose-Headers"].lower()
-        assert {"link", "retry-after", "sharechat-room-key"} <= set(re.split(", *", exposed))
-        room = f"{server.url}/api/room/{made.json['roomId']}"
-        for url in (room, f"{room}/messages", f"{server.url}/api/room/x"):
-            assert "Access-Control-Allow-Origin" in fetch(url, headers=friend).headers
-        preflight = fetch(
-            room,
-            "OPTIONS",
-            friend
-            | {
-                "Access-Control-Request-Method": "DELETE",
-                "Access-Control-Request-Headers": "authorization",
-            },
-        )
-        assert preflight.status in (200, 204)
-        assert "DELETE" in preflight.headers["Access-Control-Allow-Methods"]
-        assert "authorization" in preflight.headers["Access-Control-Allow-Headers"].lower()
-        if allowed != "*":
-            evil = fetch(room, headers={"Origin": "https://evil.example"})
-            assert "Access-Control-Allow-Origin" not in evil.headers
-        assert server.stop() == 0
-
-
-def test_without_allowed_origins_other_pages_read_nothing(server: SharechatProcess) -> None:
-    answer = fetch(f"{server.url}/api/healthz", headers={"Origin": "https://friend.example"})
-    assert "Access-Control-Allow-Origin" not in answer.headers
+    assert len(members(server.url, room)) == 1

@@ -1,4 +1,4 @@
-"""Several `sharechat` processes over one real Postgres and one real Redis."""
+"""Several `sharechat` processes that share one Postgres and one Redis."""
 
 import json
 from collections.abc import Iterator, Sequence
@@ -7,13 +7,15 @@ from contextlib import ExitStack, contextmanager, suppress
 import trio
 from trio_websocket import ConnectionClosed
 
+from tests.harness.http import Json
 from tests.harness.postgres import PostgresServer
+from tests.harness.process import SharechatProcess
 from tests.harness.redis import RedisServer
-from tests.harness.server import Json, SharechatProcess, Talker
+from tests.harness.talker import Talker, join
 
 
 class Cluster:
-    """A Postgres, a Redis, and the processes started over them."""
+    """A Postgres, a Redis, and the processes that use them."""
 
     def __init__(self, stack: ExitStack) -> None:
         self._stack = stack
@@ -25,6 +27,7 @@ class Cluster:
         return ("--database-url", self.postgres.url, "--redis-url", self.redis.url)
 
     def serve(self, *flags: str) -> SharechatProcess:
+        """Start a process. It is killed when the cluster ends, if it is still running."""
         return self._stack.enter_context(SharechatProcess(*self.flags, *flags))
 
 
@@ -34,8 +37,12 @@ def cluster() -> Iterator[Cluster]:
         yield Cluster(stack)
 
 
+Pair = tuple[SharechatProcess, SharechatProcess]
+"""Two processes of one cluster."""
+
+
 class Listener:
-    """Writes down all that a member hears, to its end."""
+    """Records every message that a member hears, until its connection closes."""
 
     def __init__(self, talker: Talker) -> None:
         self.talker = talker
@@ -49,11 +56,31 @@ class Listener:
                 self._more.set()
                 self._more = trio.Event()
 
-    async def until(self, kind: str, count: int, within: float = 30) -> None:
-        """Wait until so many messages of a kind have been heard."""
+    async def until(self, type_: str, count: int, within: float = 30) -> None:
+        """Wait until at least `count` messages of a type have been heard."""
         with trio.fail_after(within):
-            while len(self.ids(kind)) < count:
+            while len(self.ids(type_)) < count:
                 await self._more.wait()
 
-    def ids(self, kind: str) -> list[str]:
-        return [message["id"] for message in self.heard if message["type"] == kind]
+    async def say_numbers(self, prefix: int, count: int) -> None:
+        """Say `count` numbered messages."""
+        for number in range(count):
+            await self.talker.say(f"{prefix}:{number}")
+
+    def ids(self, type_: str) -> list[str]:
+        """Return the ids of the messages of a type that have been heard."""
+        return [message["id"] for message in self.heard if message["type"] == type_]
+
+
+async def listen(nursery: trio.Nursery, url: str) -> Listener:
+    """Join, and record what the member hears until the nursery ends."""
+    listener = Listener(await join(nursery, url))
+    nursery.start_soon(listener.run)
+    await listener.until("joined", 1)
+    return listener
+
+
+def assert_heard_without_gaps(heard: list[Json], log: list[Json]) -> None:
+    """Assert that `heard` is the log from its first message on, without a gap or a repeat."""
+    start = log.index(heard[0])
+    assert heard == log[start : start + len(heard)]

@@ -1,4 +1,4 @@
-"""Both ends of a TCP connection in one process: ours, and a client's."""
+"""Both ends of a connection in one process: the server's and the client's."""
 
 import socket
 from collections.abc import AsyncIterator, Sequence
@@ -10,28 +10,35 @@ from wsproto.extensions import Extension, PerMessageDeflate
 
 from sharechat.domain.batch import Batch
 from sharechat.domain.ids import new_member_id, new_room_id
-from sharechat.domain.messages import Identity as Who
-from sharechat.domain.messages import MessageType, stamp
+from sharechat.domain.messages import Identity, MessageType, stamp
 from sharechat.net.decoder import Decoder
 from sharechat.net.direct_connection import CLOSE_TIMEOUT, DirectConnection
 from sharechat.net.transport import STALL_TIMEOUT, Transport
+from tests.harness.deadline import DEADLINE
 from tests.harness.drafts import chat
 from tests.harness.peer import Peer
 
 OFFER = "permessage-deflate; client_max_window_bits=15; server_max_window_bits=15"
-LIMIT = 16 * 1024
+"""The compression that both ends agree on, where a test wants it."""
 
-_ROOM, _WHO = new_room_id(), Who(new_member_id(), "Teal Creek")
+LIMIT = 16 * 1024
+"""Bytes that a message may have."""
+
+_ROOM, _MEMBER = new_room_id(), Identity(new_member_id(), "Teal Creek")
 _NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 
 
 def batch(*messages: str) -> Batch:
-    drafts = [chat(_ROOM, _WHO, message) for message in messages]
+    """Return a batch of chat messages with these texts."""
+    drafts = [chat(_ROOM, _MEMBER, message) for message in messages]
     return Batch([stamp(draft, _NOW, type_=MessageType.CHAT) for draft in drafts])
 
 
 def tcp_pair(buffers: int | None = None) -> tuple[socket.socket, trio.SocketStream]:
-    """Return our end, non-blocking, and the client's; `buffers` bounds what is on its way."""
+    """Return the server's end, non-blocking, and the client's.
+
+    `buffers` is the size of the kernel's buffers, in bytes.
+    """
     with socket.create_server(("127.0.0.1", 0)) as listener:
         theirs = socket.socket()
         if buffers:
@@ -45,11 +52,17 @@ def tcp_pair(buffers: int | None = None) -> tuple[socket.socket, trio.SocketStre
     return ours, trio.SocketStream(trio.socket.from_stdlib_socket(theirs))
 
 
+async def receive(connection: DirectConnection) -> str:
+    """Return the next text. Raises TooSlowError after DEADLINE."""
+    with trio.fail_after(DEADLINE):
+        return await connection.receive()
+
+
 @asynccontextmanager
 async def transports(
     buffers: int | None = None, *, stall_timeout: float = STALL_TIMEOUT
 ) -> AsyncIterator[tuple[Transport, trio.SocketStream]]:
-    """Connect a Transport and a client's stream."""
+    """Connect a Transport to a client's stream."""
     ours, theirs = tcp_pair(buffers)
     transport = Transport(ours, stall_timeout=stall_timeout)
     try:
@@ -57,6 +70,25 @@ async def transports(
     finally:
         transport.abort()
         theirs.socket.close()
+
+
+def past_handshake(
+    transport: Transport,
+    theirs: trio.SocketStream,
+    *,
+    offer: str = "",
+    limit: int = LIMIT,
+    close_timeout: float = CLOSE_TIMEOUT,
+) -> tuple[DirectConnection, Peer]:
+    """Return both ends of a websocket, as they are once the handshake is done."""
+    extensions: Sequence[Extension] = ()
+    if offer:
+        deflate = PerMessageDeflate()
+        deflate.finalize(offer)
+        extensions = [deflate]
+    decoder = Decoder(offer, limit)
+    connection = DirectConnection(transport, decoder, close_timeout=close_timeout)
+    return connection, Peer(theirs, extensions)
 
 
 @asynccontextmanager
@@ -68,13 +100,8 @@ async def websockets(
     stall_timeout: float = STALL_TIMEOUT,
     close_timeout: float = CLOSE_TIMEOUT,
 ) -> AsyncIterator[tuple[DirectConnection, Peer]]:
-    """Connect a DirectConnection and a client, past the handshake."""
-    extensions: Sequence[Extension] = ()
-    if offer:
-        deflate = PerMessageDeflate()
-        deflate.finalize(offer)
-        extensions = [deflate]
+    """Connect a DirectConnection to a client."""
     async with transports(buffers, stall_timeout=stall_timeout) as (transport, theirs):
-        decoder = Decoder(offer, limit)
-        connection = DirectConnection(transport, decoder, close_timeout=close_timeout)
-        yield connection, Peer(theirs, extensions)
+        yield past_handshake(
+            transport, theirs, offer=offer, limit=limit, close_timeout=close_timeout
+        )

@@ -1,8 +1,7 @@
-"""A websocket client that can do wrong: every frame of its own making, over wsproto."""
+"""A websocket client that builds its own frames, valid or not, and parses with wsproto."""
 
 import base64
 import os
-import socket
 import zlib
 from collections import deque
 from collections.abc import Sequence
@@ -16,14 +15,15 @@ from wsproto.events import CloseConnection, Event, Pong, TextMessage
 from wsproto.extensions import Extension
 from wsproto.frame_protocol import Opcode
 
-from tests.harness.server import DEADLINE, RESET
+from tests.harness.deadline import DEADLINE
+from tests.harness.sockets import reset_on_close
 
 FIN = 0x80
 COMPRESSED = 0x40
 
 
 def frame(opcode: int, payload: bytes, *, flags: int = FIN, mask: bool = True) -> bytes:
-    """Return one frame as a client sends it, right or wrong."""
+    """Return one client frame, valid or not."""
     size = len(payload)
     if size < 126:
         head = bytes((flags | opcode, size | mask << 7))
@@ -31,7 +31,7 @@ def frame(opcode: int, payload: bytes, *, flags: int = FIN, mask: bool = True) -
         head = bytes((flags | opcode, 126 | mask << 7)) + size.to_bytes(2, "big")
     else:
         head = bytes((flags | opcode, 127 | mask << 7)) + size.to_bytes(8, "big")
-    # A key of zeros changes nothing, and is legal.
+    # A masking key of zeros is legal, and leaves the payload as it is.
     return head + b"\0\0\0\0" * mask + payload
 
 
@@ -40,14 +40,14 @@ def text(message: str | bytes) -> bytes:
 
 
 def compressed(message: bytes, opcode: int = Opcode.TEXT) -> bytes:
-    """Return a message as permessage-deflate has it (RFC 7692, section 7.2.1)."""
+    """Return a message compressed by permessage-deflate (RFC 7692, section 7.2.1)."""
     deflate = zlib.compressobj(wbits=-15)
     data = deflate.compress(message) + deflate.flush(zlib.Z_SYNC_FLUSH)
     return frame(opcode, data.removesuffix(b"\x00\x00\xff\xff"), flags=FIN | COMPRESSED)
 
 
 def upgrade(path: str, headers: Sequence[str] = (), *, key: bool = True) -> bytes:
-    """Return the request that opens a websocket."""
+    """Return the request that starts a websocket handshake."""
     random = base64.b64encode(os.urandom(16)).decode()
     lines = [
         f"GET {path} HTTP/1.1",
@@ -65,7 +65,7 @@ _sockets: list[trio.socket.SocketType] = []
 
 
 def close_all() -> None:
-    """Close what a test left open: one that failed is not to make the next one fail."""
+    """Close every socket left open, so that a failed test does not make the next one fail."""
     while _sockets:
         fd = _sockets.pop().detach()
         if fd >= 0:
@@ -73,7 +73,7 @@ def close_all() -> None:
 
 
 class Peer:
-    """The client's end of a websocket, whose socket is ready for frames."""
+    """The client's end of a websocket that is past the handshake."""
 
     def __init__(self, stream: trio.SocketStream, extensions: Sequence[Extension] = ()) -> None:
         self.stream = stream
@@ -81,7 +81,7 @@ class Peer:
         self._protocol = Connection(ConnectionType.CLIENT, list(extensions))
         self._events: deque[Event] = deque()
         self.early = b""
-        """What came right behind the answer to the handshake."""
+        """Bytes that arrived together with the response to the handshake."""
 
     @classmethod
     async def open(cls, url: str, *headers: str) -> Self:
@@ -92,14 +92,17 @@ class Peer:
         with trio.fail_after(DEADLINE):
             peer = cls(await trio.open_tcp_stream(parts.hostname, parts.port))
             await peer.stream.send_all(upgrade(parts.path, headers))
-            head, rest = await peer.answer()
+            head, rest = await peer.response()
             assert head.startswith("HTTP/1.1 101 "), head
             peer.early = rest
             peer._protocol.receive_data(rest)
         return peer
 
-    async def answer(self) -> tuple[str, bytes]:
-        """Return the head of an HTTP response, and what came behind it."""
+    async def response(self) -> tuple[str, bytes]:
+        """Return the head of an HTTP response, and the bytes that followed it so far.
+
+        The head is what has arrived if the connection ends before it is complete.
+        """
         received = b""
         with trio.fail_after(DEADLINE):
             while b"\r\n\r\n" not in received:
@@ -115,14 +118,14 @@ class Peer:
             await self.stream.send_all(data)
 
     async def try_to_send(self, data: bytes) -> None:
-        """Send, until the server has had enough of it."""
+        """Send, unless the server ends the connection first."""
         with suppress(trio.BrokenResourceError, trio.ClosedResourceError):
             await self.send(data)
 
     async def hear(self) -> Event:
-        """Return the next event. Raises EndOfChannel at the end, BrokenResourceError if aborted.
+        """Return the next event. Raises EndOfChannel at the end, BrokenResourceError on a reset.
 
-        A frame that is not finished raises nothing: its pieces are events.
+        The pieces of a message that arrives in parts are separate events.
         """
         with trio.fail_after(DEADLINE):
             while not self._events:
@@ -136,7 +139,7 @@ class Peer:
         return self._events.popleft()
 
     async def hear_text(self) -> str:
-        """Return the next whole text."""
+        """Return the next text message, once it is complete."""
         pieces = []
         while True:
             event = await self.hear()
@@ -146,19 +149,19 @@ class Peer:
                 return "".join(pieces)
 
     async def hear_pong(self) -> bytes:
-        """Return what the next pong carries, past all texts."""
+        """Return the payload of the next pong, skipping texts."""
         while not isinstance(event := await self.hear(), Pong):
             assert isinstance(event, TextMessage), event
         return bytes(event.payload)
 
     async def hear_close(self) -> CloseConnection:
-        """Return the close frame, past all that comes before it."""
+        """Return the close frame, skipping everything before it."""
         while not isinstance(event := await self.hear(), CloseConnection):
             pass
         return event
 
     async def ends(self) -> bool:
-        """Return whether the connection is closed in order, having heard everything."""
+        """Read to the end; return whether the connection ended with a FIN, not with a reset."""
         try:
             while True:
                 await self.hear()
@@ -168,6 +171,6 @@ class Peer:
             return False
 
     def drop(self) -> None:
-        """Be gone at once, without a word."""
-        self.stream.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
+        """Reset the connection, without a closing handshake."""
+        reset_on_close(self.stream)
         self.stream.socket.close()

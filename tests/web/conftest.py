@@ -1,3 +1,5 @@
+"""Closes what a test left open."""
+
 from collections.abc import Iterator
 
 import pytest
@@ -6,6 +8,6 @@ from tests.harness.peer import close_all
 
 
 @pytest.fixture(autouse=True)
-def _peers() -> Iterator[None]:
+def _close_peers() -> Iterator[None]:
     yield
     close_all()

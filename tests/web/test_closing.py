@@ -9,9 +9,9 @@ from wsproto.frame_protocol import Opcode
 from sharechat.domain.errors import ConnectionClosedError
 from sharechat.domain.outcomes import RESTARTING, TOO_SLOW
 from sharechat.net.direct_connection import DirectConnection
+from tests.harness.deadline import DEADLINE
 from tests.harness.pair import batch, websockets
 from tests.harness.peer import Peer, frame, text
-from tests.harness.server import DEADLINE
 
 
 async def test_we_close_and_the_peer_answers() -> None:

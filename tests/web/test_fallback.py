@@ -1,4 +1,4 @@
-"""Where the socket is not the websocket's alone, over TLS or HTTP/2, plain ASGI carries it."""
+"""Over TLS and HTTP/2 a websocket stays with hypercorn, and is served over plain ASGI."""
 
 import json
 import ssl
@@ -19,11 +19,13 @@ from sharechat.bootstrap import build
 from sharechat.config import Settings
 from sharechat.domain.ids import new_room_id
 from sharechat.domain.messages import RoomInfo
+from tests.harness.deadline import DEADLINE
+from tests.harness.http import history, make_room, texts
 from tests.harness.peer import text
-from tests.harness.server import DEADLINE, SharechatProcess, history, make_room, texts
+from tests.harness.process import SharechatProcess
 
 
-async def test_over_tls(nursery: trio.Nursery, tmp_path: Path) -> None:
+async def test_a_websocket_works_over_tls(nursery: trio.Nursery, tmp_path: Path) -> None:
     authority = trustme.CA()
     certificate = authority.issue_cert("localhost")
     certificate.private_key_and_cert_chain_pem.write_to_path(tmp_path / "server.pem")
@@ -50,8 +52,8 @@ async def test_over_tls(nursery: trio.Nursery, tmp_path: Path) -> None:
     nursery.cancel_scope.cancel()
 
 
-class Http2:
-    """A websocket in a stream of HTTP/2 (RFC 8441), without TLS."""
+class Http2Talker:
+    """A websocket client over one HTTP/2 stream (RFC 8441), without TLS."""
 
     def __init__(self, stream: trio.SocketStream) -> None:
         self._stream = stream
@@ -87,15 +89,15 @@ class Http2:
                     self._frames.receive_bytes(event.data)
 
 
-async def test_over_http2_to_our_own_server() -> None:
+async def test_a_websocket_works_over_http2_to_sharechat_serve() -> None:
     with SharechatProcess() as server:
         room = make_room(server.url)
         with trio.fail_after(DEADLINE):
             async with await trio.open_tcp_stream("127.0.0.1", server.port) as stream:
-                websocket = Http2(stream)
-                await websocket.open(f"/api/serve/{room}")
-                assert json.loads(await websocket.hear())["type"] == "joined"
-                await websocket.say("hello")
-                assert json.loads(await websocket.hear())["message"] == "hello"
+                talker = Http2Talker(stream)
+                await talker.open(f"/api/serve/{room}")
+                assert json.loads(await talker.hear())["type"] == "joined"
+                await talker.say("hello")
+                assert json.loads(await talker.hear())["message"] == "hello"
         assert texts(history(server.url, room)) == ["hello"]
         assert server.stop() == 0

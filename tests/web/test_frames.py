@@ -1,3 +1,5 @@
+"""Frames as the server builds them, parsed by wsproto."""
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -14,24 +16,24 @@ def heard(data: bytes) -> list[object]:
 
 
 @given(st.lists(st.text()))
-def test_texts_arrive_one_a_frame_in_their_order(texts: list[str]) -> None:
+def test_each_text_is_one_frame_and_they_keep_their_order(texts: list[str]) -> None:
     events = heard(text_frames([text.encode() for text in texts]))
 
     assert events == [TextMessage(text) for text in texts]
 
 
-# Where the length takes another form (RFC 6455, section 5.2).
+# Lengths on both sides of where their encoding changes (RFC 6455, section 5.2).
 @pytest.mark.parametrize("length", [0, 1, 125, 126, 127, 65_535, 65_536, 65_537])
-def test_every_form_of_length(length: int) -> None:
+def test_a_text_of_any_length_arrives(length: int) -> None:
     assert heard(text_frames([b"x" * length])) == [TextMessage("x" * length)]
 
 
-def test_a_ping() -> None:
+def test_a_ping_carries_its_payload() -> None:
     assert heard(frame(PING, b"there?")) == [Ping(b"there?")]
 
 
 @given(st.text())
-def test_a_close_says_its_code_and_as_much_of_the_reason_as_fits(reason: str) -> None:
+def test_a_close_carries_its_code_and_as_much_of_its_reason_as_fits(reason: str) -> None:
     data = close_frame(4410, reason)
 
     (event,) = heard(data)

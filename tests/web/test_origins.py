@@ -1,3 +1,5 @@
+"""Which origins may open a websocket."""
+
 import pytest
 
 from sharechat.web.origins import is_allowed
@@ -21,7 +23,9 @@ FRIEND = "https://friend.example"
         ("HTTPS://Friend.example", "chat.example"),
     ],
 )
-def test_allowed(origin: str | None, host: str) -> None:
+def test_the_servers_own_host_and_allowed_origins_are_allowed(
+    origin: str | None, host: str
+) -> None:
     assert is_allowed(origin, host, {FRIEND})
 
 
@@ -48,10 +52,10 @@ def test_allowed(origin: str | None, host: str) -> None:
         ("ftp://chat.example", "chat.example"),
     ],
 )
-def test_not_allowed(origin: str, host: str) -> None:
+def test_any_other_origin_is_not_allowed(origin: str, host: str) -> None:
     assert not is_allowed(origin, host, {FRIEND})
 
 
 @pytest.mark.parametrize("origin", ["http://evil.example", "null", "", "%%%", None])
-def test_everybody_is_allowed(origin: str | None) -> None:
+def test_a_star_allows_every_origin(origin: str | None) -> None:
     assert is_allowed(origin, "chat.example", {"*"})

@@ -1,3 +1,5 @@
+"""Pages of a history and the links between them."""
+
 import re
 from datetime import UTC, datetime
 from urllib.parse import parse_qsl, urlsplit
@@ -19,7 +21,7 @@ NOW = datetime(2026, 1, 2, tzinfo=UTC)
 
 
 class History:
-    """A room's log, asked as the REST endpoint asks."""
+    """A room's log, which answers a URL as the REST endpoint would."""
 
     def __init__(self, size: int) -> None:
         self.entries = [
@@ -27,7 +29,7 @@ class History:
         ]
 
     def get(self, url: str) -> tuple[list[Entry], dict[str, str]]:
-        """Return a page and its links."""
+        """Return a page, and its links by relation."""
         parts = urlsplit(url)
         assert parts.path == f"/api/room/{ROOM}/messages"
         query = pages.parse(dict(parse_qsl(parts.query)))
@@ -79,7 +81,7 @@ def test_next_leads_to_the_newest_message_and_prev_back_again(
 
 
 @given(size=st.integers(1, 250), at=st.integers(0, 249))
-def test_before_without_a_limit_gives_a_hundred(size: int, at: int) -> None:
+def test_before_without_a_limit_returns_a_hundred_messages(size: int, at: int) -> None:
     history = History(size)
     cursor = history.entries[at % size]
 
@@ -92,25 +94,25 @@ def test_before_without_a_limit_gives_a_hundred(size: int, at: int) -> None:
 @pytest.mark.parametrize(
     "limit", ["0", "-1", "1001", "99999999999", "", " ", "ten", "1.0", "+5", "٣", "1e2", "\0"]
 )
-def test_a_limit_that_is_none(limit: str) -> None:
+def test_an_invalid_limit_is_refused(limit: str) -> None:
     with pytest.raises(ProblemError) as caught:
         pages.parse({"limit": limit})
     assert caught.value.problem.status == 400
 
 
 @pytest.mark.parametrize("limit", ["1", "1000", "0007"])
-def test_limits(limit: str) -> None:
+def test_a_limit_is_a_number_from_1_to_1000(limit: str) -> None:
     assert pages.parse({"limit": limit}).limit == int(limit)
 
 
-def test_before_with_after() -> None:
+def test_before_and_after_together_are_refused() -> None:
     with pytest.raises(ProblemError):
         pages.parse({"before": WHO.id, "after": WHO.id})
 
 
 @pytest.mark.parametrize("name", ["before", "after"])
 @pytest.mark.parametrize("cursor", ["", "x", "%", f"{WHO.id} ", f"{WHO.id}\n", f"{{{WHO.id}}}"])
-def test_a_cursor_that_no_message_can_have(name: str, cursor: str) -> None:
+def test_a_cursor_that_cannot_be_an_id_is_not_found(name: str, cursor: str) -> None:
     with pytest.raises(MessageNotFoundError):
         pages.parse({name: cursor})
 

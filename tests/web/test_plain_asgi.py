@@ -1,6 +1,6 @@
-"""The same application over hypercorn alone: whatever plain ASGI can do, it does."""
+"""The application over hypercorn alone, as a plain ASGI application."""
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any
@@ -12,18 +12,10 @@ from wsproto.frame_protocol import Opcode
 
 from sharechat.bootstrap import build
 from sharechat.config import Settings
+from tests.harness.deadline import DEADLINE, eventually
+from tests.harness.http import HANDSHAKE, fetch, history, make_room, members, texts
 from tests.harness.peer import Peer, frame, text
-from tests.harness.server import (
-    DEADLINE,
-    HANDSHAKE,
-    Answer,
-    eventually,
-    fetch,
-    history,
-    join,
-    make_room,
-    texts,
-)
+from tests.harness.talker import join
 
 
 @asynccontextmanager
@@ -47,10 +39,6 @@ async def hypercorn(**settings: Any) -> AsyncIterator[str]:
     assert not nursery.cancel_scope.cancelled_caught
 
 
-async def ask(url: str, headers: Mapping[str, str] | None = None) -> Answer:
-    return await trio.to_thread.run_sync(partial(fetch, url, headers=headers))
-
-
 async def room_at(url: str) -> str:
     return await trio.to_thread.run_sync(make_room, url)
 
@@ -64,7 +52,7 @@ async def said(url: str, room: str) -> list[str]:
 
 
 async def everybody_left(url: str, room: str) -> None:
-    await eventually(lambda: not fetch(f"{url}/api/room/{room}").json["members"])
+    await eventually(lambda: not members(url, room))
 
 
 async def test_members_hear_each_other(nursery: trio.Nursery) -> None:
@@ -77,16 +65,16 @@ async def test_members_hear_each_other(nursery: trio.Nursery) -> None:
         assert (await two.hear())["type"] == "joined"
         await two.say("żółw")
         await one.say(b"zwei")
-        heard = [(await one.hear_chats(2)), (await two.hear_chats(2))]
+        heard = [await one.hear_chats(2), await two.hear_chats(2)]
         assert heard[0] == heard[1] == await said(url, room)
-        members = (await ask(f"{url}/api/room/{room}")).json["members"]
-        assert members[0] == {"id": own["memberId"], "name": own["memberName"]}
+        present = await trio.to_thread.run_sync(members, url, room)
+        assert present[0] == {"id": own["memberId"], "name": own["memberName"]}
         await one.close()
-        assert [(await two.hear())["type"] for _ in range(1)] == ["left"]
+        assert (await two.hear())["type"] == "left"
         await two.close()
 
 
-async def test_what_was_said_right_before_closing_is_stored() -> None:
+async def test_messages_sent_right_before_a_close_are_stored() -> None:
     async with hypercorn() as url:
         room = await room_at(url)
         peer = await Peer.open(ws(url, room))
@@ -98,7 +86,7 @@ async def test_what_was_said_right_before_closing_is_stored() -> None:
         assert await said(url, room) == words
 
 
-async def test_what_was_said_right_before_hanging_up_is_stored() -> None:
+async def test_messages_sent_right_before_the_end_of_the_stream_are_stored() -> None:
     async with hypercorn() as url:
         room = await room_at(url)
         peer = await Peer.open(ws(url, room))
@@ -111,7 +99,7 @@ async def test_what_was_said_right_before_hanging_up_is_stored() -> None:
         assert await said(url, room) == words
 
 
-async def test_limits(nursery: trio.Nursery) -> None:
+async def test_an_invalid_message_closes_its_member_or_fails(nursery: trio.Nursery) -> None:
     async with hypercorn(max_message_bytes=100) as url:
         room = await room_at(url)
         witness = await join(nursery, ws(url, room))
@@ -120,30 +108,30 @@ async def test_limits(nursery: trio.Nursery) -> None:
             one = await join(nursery, ws(url, room))
             await one.say("é" * 50)
             await one.say(wrong)
-            assert await one.closed() == code
+            assert await one.close_code() == code
         assert await witness.hear_chats(3) == ["é" * 50] * 3
         await witness.say("a\0b")
-        while (message := await witness.hear())["type"] != "failed":
-            pass
+        message = await witness.hear_type("failed")
         assert "NUL" in message["message"]
         await witness.say("fine")
         assert (await witness.hear_chat())["message"] == "fine"
         await witness.close()
 
 
-async def test_refusals() -> None:
+async def test_a_refused_handshake_is_answered_with_a_problem() -> None:
     async with hypercorn() as url:
         room = await room_at(url)
         evil = {"Origin": "http://evil.example"}
         for path, headers, status in (("x", {}, 404), (room, evil, 403)):
-            answer = await ask(f"{url}/api/serve/{path}", headers=HANDSHAKE | headers)
-            assert answer.status == status
-            assert answer.headers["Content-Type"] == "application/problem+json"
-            assert answer.json["status"] == status
+            refuse = partial(fetch, f"{url}/api/serve/{path}", headers=HANDSHAKE | headers)
+            response = await trio.to_thread.run_sync(refuse)
+            assert response.status == status
+            assert response.headers["Content-Type"] == "application/problem+json"
+            assert response.json["status"] == status
 
 
-async def test_stopping_closes_every_member(nursery: trio.Nursery) -> None:
+async def test_stopping_closes_members_with_1012(nursery: trio.Nursery) -> None:
     async with hypercorn() as url:
         talker = await join(nursery, ws(url, await room_at(url)))
         await talker.hear()
-    assert await talker.closed() == 1012
+    assert await talker.close_code() == 1012

@@ -13,9 +13,9 @@ from sharechat.domain.batch import Batch
 from sharechat.domain.errors import ConnectionClosedError
 from sharechat.net import direct_connection as module
 from sharechat.net.direct_connection import BUFFER, DirectConnection
+from tests.harness.deadline import DEADLINE
 from tests.harness.pair import OFFER, batch, websockets
 from tests.harness.peer import Peer, frame, text
-from tests.harness.server import DEADLINE
 
 SMALL = 4096
 

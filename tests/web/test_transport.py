@@ -8,8 +8,8 @@ import trio
 from trio.testing import wait_all_tasks_blocked
 
 from sharechat.net.transport import Transport
+from tests.harness.deadline import DEADLINE
 from tests.harness.pair import transports
-from tests.harness.server import DEADLINE
 
 BIG = b"x" * 20_000_000
 """More than the kernel takes."""

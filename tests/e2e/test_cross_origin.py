@@ -1,0 +1,80 @@
+"""Which origins may open a websocket, and which may read the REST API."""
+
+import re
+
+import pytest
+import trio
+
+from tests.harness.http import HANDSHAKE, fetch, make_room
+from tests.harness.process import SharechatProcess
+from tests.harness.talker import join
+
+
+def refusal(url: str, room: str, origin: str | None) -> int:
+    """Try to join; return the status of the problem that the server answers with."""
+    headers = HANDSHAKE | ({} if origin is None else {"Origin": origin})
+    response = fetch(f"{url}/api/serve/{room}", headers=headers)
+    assert response.headers["Content-Type"] == "application/problem+json"
+    assert response.json["status"] == response.status
+    assert re.match("tag:sharechat.dev,2026:[a-z-]+$", response.json["type"])
+    return response.status
+
+
+async def test_a_handshake_for_no_room_or_from_a_foreign_origin_is_refused(
+    server: SharechatProcess, room: str, nursery: trio.Nursery
+) -> None:
+    assert refusal(server.url, "x", None) == 404
+    assert refusal(server.url, "00000000-0000-4000-8000-000000000000", None) == 404
+    assert refusal(server.url, room, "https://evil.example") == 403
+    assert refusal(server.url, room, "null") == 403
+    for origin in (None, server.url, server.url.upper()):
+        headers = {} if origin is None else {"Origin": origin}
+        talker = await join(nursery, server.ws_url(room), headers)
+        assert (await talker.hear())["type"] == "joined"
+
+
+@pytest.mark.parametrize("allowed", ["https://friend.example", "*"])
+async def test_an_allowed_origin_may_join(nursery: trio.Nursery, allowed: str) -> None:
+    with SharechatProcess("--allowed-origin", allowed) as server:
+        room = make_room(server.url)
+        for origin in (None, "https://friend.example", server.url):
+            headers = {} if origin is None else {"Origin": origin}
+            talker = await join(nursery, server.ws_url(room), headers)
+            assert (await talker.hear())["type"] == "joined", origin
+        if allowed != "*":
+            assert refusal(server.url, room, "https://evil.example") == 403
+        assert server.stop() == 0
+
+
+@pytest.mark.parametrize("allowed", ["https://friend.example", "*"])
+def test_an_allowed_origin_may_read_and_delete(allowed: str) -> None:
+    with SharechatProcess("--allowed-origin", allowed) as server:
+        friend = {"Origin": "https://friend.example"}
+        made = fetch(f"{server.url}/api/room", "POST", friend)
+        assert made.headers["Access-Control-Allow-Origin"] in (allowed, friend["Origin"])
+        exposed = made.headers["Access-Control-Expose-Headers"].lower()
+        assert {"link", "retry-after", "sharechat-room-key"} <= set(re.split(", *", exposed))
+        room = f"{server.url}/api/room/{made.json['roomId']}"
+        for url in (room, f"{room}/messages", f"{server.url}/api/room/x"):
+            assert "Access-Control-Allow-Origin" in fetch(url, headers=friend).headers
+        preflight = fetch(
+            room,
+            "OPTIONS",
+            friend
+            | {
+                "Access-Control-Request-Method": "DELETE",
+                "Access-Control-Request-Headers": "authorization",
+            },
+        )
+        assert preflight.status in (200, 204)
+        assert "DELETE" in preflight.headers["Access-Control-Allow-Methods"]
+        assert "authorization" in preflight.headers["Access-Control-Allow-Headers"].lower()
+        if allowed != "*":
+            evil = fetch(room, headers={"Origin": "https://evil.example"})
+            assert "Access-Control-Allow-Origin" not in evil.headers
+        assert server.stop() == 0
+
+
+def test_by_default_no_foreign_origin_may_read(server: SharechatProcess) -> None:
+    response = fetch(f"{server.url}/api/healthz", headers={"Origin": "https://friend.example"})
+    assert "Access-Control-Allow-Origin" not in response.headers

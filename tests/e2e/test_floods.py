@@ -1,0 +1,174 @@
+"""A client that sends as fast as it can, or never stops, costs the others nothing."""
+
+import json
+import statistics
+import time
+from contextlib import suppress
+
+import pytest
+import trio
+from wsproto.frame_protocol import Opcode
+
+from sharechat.net.handover import HTTP_TIMEOUT
+from tests.harness.deadline import eventually
+from tests.harness.http import fetch, make_room, members
+from tests.harness.memory import MIB, MemoryWatch
+from tests.harness.peer import Peer, compressed, frame, text, upgrade
+from tests.harness.process import SharechatProcess
+from tests.harness.reader import PATIENCE, Reader, parse
+
+_GET = b"GET /api/healthz HTTP/1.1\r\nHost: x\r\n\r\n"
+
+
+@pytest.mark.parametrize("way", ["pings", "texts"])
+async def test_a_flood_slows_only_the_member_that_sends_it(way: str) -> None:
+    """The member sends frames as fast as the server reads them, and reads nothing itself."""
+    flags = ("--message-rate", "20", "--log-level", "warning")
+    with SharechatProcess(*flags) as server:
+        room = make_room(server.url)
+        async with trio.open_nursery() as nursery:
+            readers = [await Reader.open(server.ws_url(room), nursery) for _ in range(3)]
+            before = [await readers[0].round_trip(f"before-{number}") for number in range(30)]
+            flooder = await Peer.open(server.ws_url(room))
+            unit = frame(Opcode.PING, b"") if way == "pings" else text("!")
+            sent = 0
+
+            async def flood() -> None:
+                nonlocal sent
+                while True:
+                    await flooder.stream.send_all(unit * 5000)
+                    sent += 5000
+
+            async with MemoryWatch.during(server) as memory, trio.open_nursery() as flooding:
+                flooding.start_soon(flood)
+                during = [await readers[1].round_trip(f"during-{number}") for number in range(40)]
+                flooding.cancel_scope.cancel()
+            for name, latencies in (("before", before), ("during", during)):
+                print(f"{name}: p50 {1000 * statistics.median(latencies):.1f} ms")
+            print(f"{sent} {way}; memory grew by {memory.growth / MIB:.1f} MiB")
+            assert memory.growth < 32 * MIB
+            assert statistics.median(during) < 1
+            flooder.drop()
+            nursery.cancel_scope.cancel()
+        assert server.stop() == 0
+        assert server.stderr == ""
+
+
+async def test_pongs_that_nobody_reads_are_bounded_and_stay_whole_frames(
+    own_server: SharechatProcess,
+) -> None:
+    room = make_room(own_server.url)
+    # Its receive buffer is not shrunk: the kernel would drop data that it has acknowledged,
+    # and so slow the server down.
+    flooder = await Peer.open(own_server.ws_url(room))
+    async with MemoryWatch.during(own_server) as memory:
+        for number in range(30_000):
+            await flooder.send(frame(Opcode.PING, b"%0120d" % number) * 10)
+    print(f"memory grew by {memory.growth / MIB:.1f} MiB")
+    assert memory.growth < 16 * MIB
+    # Once it reads again it hears its own message, and no frame is torn.
+    data = bytearray(flooder.early)
+    await flooder.send(text("still here"))
+    with trio.fail_after(PATIENCE):
+        while b"still here" not in data[-5000:] or not data.endswith(b"}"):
+            data += await flooder.stream.receive_some(4096)
+    received = parse(data)
+    assert json.loads(received.texts[-1])["message"] == "still here"
+    assert received.pongs
+    assert received.pongs == sorted(received.pongs)
+    flooder.drop()
+
+
+async def test_a_connection_whose_request_never_ends_is_cut_off(
+    own_server: SharechatProcess,
+) -> None:
+    """Takes HTTP_TIMEOUT in real time: that is when the server gives up."""
+    room = make_room(own_server.url)
+    handshake = upgrade(f"/api/serve/{room}")
+    half = handshake[: len(handshake) // 2]
+    body = b"POST /api/room HTTP/1.1\r\nHost: x\r\nContent-Length: 10000000\r\n\r\n"
+    chunks = b"POST /api/room HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+    lasted: dict[str, float] = {}
+    answers: dict[str, bytes] = {}
+
+    async def hold(name: str, begin: bytes, more: bytes, pause: float) -> None:
+        """Send `begin`, and then `more` repeatedly until the server ends the connection."""
+        stream = await trio.open_tcp_stream("127.0.0.1", own_server.port)
+        answer = b""
+        started = time.monotonic()
+
+        async def drip() -> None:
+            with suppress(trio.BrokenResourceError):
+                await stream.send_all(begin)
+                while more:
+                    await trio.sleep(pause)
+                    await stream.send_all(more)
+
+        async with stream, trio.open_nursery() as nursery:
+            nursery.start_soon(drip)
+            with trio.fail_after(PATIENCE), suppress(trio.BrokenResourceError):
+                while data := await stream.receive_some():
+                    answer += data
+            nursery.cancel_scope.cancel()
+        lasted[name] = time.monotonic() - started
+        answers[name] = answer
+
+    async with MemoryWatch.during(own_server) as memory, trio.open_nursery() as nursery:
+        nursery.start_soon(hold, "nothing", b"", b"", 0)
+        nursery.start_soon(hold, "half a handshake", half, b"", 0)
+        nursery.start_soon(hold, "a header that drips", half, b"x", 0.2)
+        nursery.start_soon(hold, "endless headers", half, b"x" * 1000 + b"\r\nX: ", 0)
+        nursery.start_soon(hold, "blank lines", b"\r\n", b"\r\n", 0.2)
+        nursery.start_soon(hold, "no body", body, b"", 0)
+        nursery.start_soon(hold, "a body that drips", body, b"x", 0.2)
+        nursery.start_soon(hold, "an endless body", body, b"x" * 10_000, 0)
+        nursery.start_soon(hold, "endless chunks", chunks, b"1\r\nx\r\n" * 1000, 0)
+        nursery.start_soon(hold, "idle after a response", _GET, b"", 0)
+    print({name: round(seconds, 1) for name, seconds in sorted(lasted.items())})
+    print(f"memory grew by {memory.growth / MIB:.1f} MiB")
+    assert answers["endless headers"].startswith(b"HTTP/1.1 431 ")
+    assert max(lasted.values()) < HTTP_TIMEOUT + 4, lasted
+    assert memory.growth < 32 * MIB
+    assert fetch(f"{own_server.url}/api/healthz").status == 200
+
+
+async def test_a_message_of_endless_fragments_is_closed_as_too_large(
+    own_server: SharechatProcess,
+) -> None:
+    room = make_room(own_server.url)
+    for size in (0, 1, 100, 60_000):
+        peer = await Peer.open(own_server.ws_url(room))
+        async with trio.open_nursery() as nursery:
+
+            async def send(peer: Peer = peer, size: int = size) -> None:
+                with suppress(trio.BrokenResourceError, trio.ClosedResourceError):
+                    await peer.stream.send_all(frame(Opcode.TEXT, b"x", flags=0))
+                    while True:
+                        fragment = frame(Opcode.CONTINUATION, b"x" * size, flags=0)
+                        await peer.stream.send_all(fragment * 10)
+
+            nursery.start_soon(send)
+            assert (await peer.hear_close()).code == 1009
+            nursery.cancel_scope.cancel()
+        peer.drop()
+
+
+async def test_fifty_decompression_bombs_are_closed_in_bounded_memory(
+    own_server: SharechatProcess,
+) -> None:
+    room = make_room(own_server.url)
+    offer = "Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits"
+    # 16 MB once inflated, but deflated within the limit on a message.
+    bomb = compressed(b"\0" * 16_000_000)
+    assert len(bomb) < 16_384
+    async with MemoryWatch.during(own_server) as memory:
+        peers = [await Peer.open(own_server.ws_url(room), offer) for _ in range(50)]
+        async with trio.open_nursery() as nursery:
+            for peer in peers:
+                nursery.start_soon(peer.send, bomb)
+        for peer in peers:
+            assert (await peer.hear_close()).code == 1009
+            peer.drop()
+    print(f"memory grew by {memory.growth / MIB:.1f} MiB")
+    assert memory.growth < 32 * MIB
+    await eventually(lambda: not members(own_server.url, room))

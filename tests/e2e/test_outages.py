@@ -1,0 +1,153 @@
+"""What a cluster does while a process, Postgres or Redis is away."""
+
+import os
+import signal
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import trio
+from trio_websocket import ConnectionRejected
+
+from tests.harness.cluster import Cluster, Pair, assert_heard_without_gaps, listen
+from tests.harness.deadline import eventually
+from tests.harness.http import fetch, history, make_room, texts
+from tests.harness.talker import join
+
+
+@pytest.mark.parametrize("how", ["kill", "freeze"])
+async def test_every_member_hears_every_message_though_redis_was_away(
+    servers: Cluster, pair: Pair, how: str
+) -> None:
+    """Takes two seconds of real time: Redis is away for the one in the middle."""
+    take_away, give_back = {
+        "kill": (servers.redis.kill, servers.redis.start),
+        "freeze": (servers.redis.freeze, servers.redis.thaw),
+    }[how]
+    room = make_room(pair[0].url)
+    async with trio.open_nursery() as nursery:
+        listeners = [await listen(nursery, server.ws_url(room)) for server in pair]
+        async with trio.open_nursery() as talking:
+            talking.start_soon(_away_for_a_second, take_away, give_back)
+            for number in range(30):
+                for listener in listeners:
+                    await listener.talker.say(f"{number}")
+                await trio.sleep(0.06)
+        for listener in listeners:
+            await listener.until("chat", 60)
+        log = history(pair[1].url, room)
+        assert len(texts(log)) == 60
+        for listener in listeners:
+            assert_heard_without_gaps(listener.heard, log)
+        nursery.cancel_scope.cancel()
+
+
+async def _away_for_a_second(take_away: Callable[[], None], give_back: Callable[[], None]) -> None:
+    await trio.sleep(0.5)
+    take_away()
+    try:
+        await trio.sleep(1)
+    finally:
+        give_back()
+
+
+def children(pid: int) -> list[int]:
+    """Return the ids of a process's children, whichever of its threads started them."""
+    lists = Path(f"/proc/{pid}/task").glob("*/children")
+    return [int(child) for children in lists for child in children.read_text().split()]
+
+
+async def test_members_of_dead_processes_leave_once(servers: Cluster, pair: Pair) -> None:
+    """Takes as long as a lease: a process counts as dead only once its lease has run out.
+
+    Two workers are killed and replaced, one process is killed, and one is frozen past its
+    lease. The members on the other processes hear each of the dead ones' members leave, once.
+    When the frozen process is thawed it closes its members and serves again.
+    """
+    killed, frozen, workers = (servers.serve(), servers.serve(), servers.serve("--workers", "2"))
+    room = make_room(pair[0].url)
+    async with trio.open_nursery() as nursery:
+        watchers = [await listen(nursery, server.ws_url(room)) for server in pair]
+        victims = [
+            await join(nursery, server.ws_url(room))
+            for server in (killed, frozen, workers, workers, workers, workers)
+        ]
+        for watcher in watchers:
+            await watcher.until("joined", 7 if watcher is watchers[1] else 8)
+        before = children(workers.pid)
+        os.kill(frozen.pid, signal.SIGSTOP)
+        for pid in (killed.pid, *before):
+            os.kill(pid, signal.SIGKILL)
+        since = trio.current_time()
+        for watcher in watchers:
+            await watcher.until("left", 6, within=20)
+        assert trio.current_time() - since < 15
+        os.kill(frozen.pid, signal.SIGCONT)
+        assert await victims[1].close_code() == 1012
+        again = await listen(nursery, frozen.ws_url(room))
+        await again.say_numbers(0, 1)
+        for watcher in watchers:
+            await watcher.until("chat", 1)
+        log = history(pair[1].url, room)
+        left = [message["memberId"] for message in log if message["type"] == "left"]
+        assert len(left) == len(set(left)) == 6
+        for watcher in watchers:
+            assert_heard_without_gaps(watcher.heard, log)
+        replaced = children(workers.pid)
+        assert len(replaced) == 2
+        assert not set(before) & set(replaced)
+        nursery.cancel_scope.cancel()
+    assert workers.stop() == 0
+    assert frozen.stop() == 0
+
+
+async def healthy_again(url: str) -> None:
+    await eventually(lambda: fetch(f"{url}/api/healthz").status == 200, within=10)
+
+
+async def test_a_database_outage_makes_nobody_leave(servers: Cluster, pair: Pair) -> None:
+    """Takes longer than a lease, since no lease may run out during an outage."""
+    room = make_room(pair[0].url)
+    async with trio.open_nursery() as nursery:
+        listeners = [await listen(nursery, server.ws_url(room)) for server in pair]
+        await listeners[0].until("joined", 2)
+        servers.postgres.stop()
+        outage = trio.current_time()
+        await listeners[0].say_numbers(0, 1)
+        await listeners[0].until("failed", 1, within=6)
+        assert fetch(f"{pair[0].url}/api/healthz").status == 503
+        refused = fetch(f"{pair[1].url}/api/room/{room}")
+        assert refused.status == 503
+        assert refused.headers["Retry-After"]
+        with pytest.raises(ConnectionRejected) as rejected:
+            await join(nursery, pair[1].ws_url(room))
+        assert rejected.value.status_code == 503
+        await trio.sleep_until(outage + 13)
+        servers.postgres.start()
+        for server in pair:
+            await healthy_again(server.url)
+        for listener in listeners:
+            await listener.say_numbers(1, 3)
+        for listener in listeners:
+            await listener.until("chat", 6)
+            assert not listener.ids("left")
+            assert_heard_without_gaps(
+                [m for m in listener.heard if m["type"] != "failed"], history(pair[1].url, room)
+            )
+        nursery.cancel_scope.cancel()
+
+
+async def test_stopping_without_a_database_ends_in_time(servers: Cluster) -> None:
+    """Takes up to ten seconds of real time, which is how long stopping may take."""
+    server = servers.serve()
+    room = make_room(server.url)
+    async with trio.open_nursery() as nursery:
+        talker = await join(nursery, server.ws_url(room))
+        servers.postgres.freeze()
+        try:
+            server.signal(signal.SIGTERM)
+            assert await talker.close_code() == 1012
+            assert server.wait(within=10.5) == 0
+        finally:
+            servers.postgres.thaw()
+        nursery.cancel_scope.cancel()

@@ -1,0 +1,104 @@
+"""A member over trio-websocket, as a well-behaved client would be."""
+
+import json
+from collections.abc import Mapping
+from functools import partial
+from urllib.parse import urlsplit
+
+import trio
+from trio_websocket import (
+    ConnectionClosed,
+    ConnectionRejected,
+    WebSocketConnection,
+    wrap_client_stream,
+)
+
+from tests.harness.deadline import DEADLINE
+from tests.harness.http import Json
+from tests.harness.sockets import reset_on_close
+
+
+class Talker:
+    """A member; each of its methods takes DEADLINE at most for a message."""
+
+    def __init__(self, stream: trio.SocketStream, websocket: WebSocketConnection) -> None:
+        self._stream = stream
+        self.websocket = websocket
+
+    async def hear(self) -> Json:
+        """Return the next message. Raises ConnectionClosed."""
+        with trio.fail_after(DEADLINE):
+            message: Json = json.loads(await self.websocket.get_message())
+        return message
+
+    async def hear_type(self, type_: str) -> Json:
+        """Return the next message of a type, skipping others."""
+        while (message := await self.hear())["type"] != type_:
+            pass
+        return message
+
+    async def hear_chat(self) -> Json:
+        """Return the next chat message, skipping others."""
+        return await self.hear_type("chat")
+
+    async def hear_chats(self, count: int) -> list[str]:
+        """Return the texts of the next `count` chat messages."""
+        return [(await self.hear_chat())["message"] for _ in range(count)]
+
+    async def say(self, message: str | bytes) -> None:
+        with trio.fail_after(DEADLINE):
+            await self.websocket.send_message(message)
+
+    async def close(self) -> None:
+        """Close with a closing handshake."""
+        with trio.fail_after(DEADLINE):
+            await self.websocket.aclose()
+
+    async def close_code(self) -> int:
+        """Read to the end; return the server's close code, 1006 if there was none."""
+        try:
+            while True:
+                await self.hear()
+        except ConnectionClosed as error:
+            return 1006 if error.reason is None else error.reason.code
+
+    async def drop(self) -> None:
+        """Reset the connection, without a closing handshake."""
+        reset_on_close(self._stream)
+        await self._stream.aclose()
+
+
+async def join(nursery: trio.Nursery, url: str, headers: Mapping[str, str] | None = None) -> Talker:
+    """Join a room until the nursery ends. Raises trio_websocket.ConnectionRejected."""
+    parts = urlsplit(url)
+    assert parts.hostname is not None
+    assert parts.port is not None
+    resource = f"{parts.path}?{parts.query}" if parts.query else parts.path
+    with trio.fail_after(DEADLINE):
+        stream = await trio.open_tcp_stream(parts.hostname, parts.port)
+        start = partial(_run, stream, parts.netloc, resource, headers or {})
+        websocket: WebSocketConnection = await nursery.start(start)
+    return Talker(stream, websocket)
+
+
+async def _run(
+    stream: trio.SocketStream,
+    host: str,
+    resource: str,
+    headers: Mapping[str, str],
+    task_status: trio.TaskStatus[WebSocketConnection],
+) -> None:
+    """Run a websocket until cancelled. A refusal is raised bare, not in an exception group."""
+    more = [(name.encode(), value.encode()) for name, value in headers.items()]
+    try:
+        async with trio.open_nursery() as nursery:
+            websocket = await wrap_client_stream(
+                nursery, stream, host, resource, extra_headers=more
+            )
+            task_status.started(websocket)
+            await trio.sleep_forever()
+    except BaseExceptionGroup as group:
+        refusal = group.subgroup(ConnectionRejected)
+        raise (group if refusal is None else refusal.exceptions[0]) from None
+    finally:
+        stream.socket.close()
