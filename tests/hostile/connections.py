@@ -21,8 +21,11 @@ from pathlib import Path
 
 import trio
 
+from tests.harness.deadline import eventually, wait_until
+from tests.harness.http import make_room
 from tests.harness.peer import frame, text, upgrade
-from tests.harness.server import RESET, SharechatProcess, eventually, make_room, wait_until
+from tests.harness.process import SharechatProcess
+from tests.harness.sockets import reset_on_close
 
 PATIENCE = 30.0
 """Seconds until the server has closed everything: its own timeouts take up to 16."""
@@ -54,7 +57,7 @@ async def _until(stream: trio.SocketStream, end: bytes) -> None:
 
 
 async def _reset(stream: trio.SocketStream) -> None:
-    stream.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
+    reset_on_close(stream)
     await stream.aclose()
 
 

@@ -10,9 +10,9 @@ from sharechat.domain.errors import ConnectionClosedError
 from sharechat.domain.outcomes import NOT_UTF8, RESTARTING, TOO_LARGE, TOO_SLOW, Close
 from sharechat.domain.ports import Connection
 from tests.harness.connections import ADAPTERS, Connect, asgi, direct
+from tests.harness.deadline import DEADLINE
 from tests.harness.pair import LIMIT, batch, websockets
 from tests.harness.peer import frame
-from tests.harness.server import DEADLINE
 
 
 @pytest.fixture(name="connect", params=ADAPTERS)

@@ -12,8 +12,9 @@ from sharechat.net.direct_connection import DirectConnection
 from sharechat.net.handover import Handover, State, answering_handshakes, in_state
 from sharechat.net.heartbeat import Heartbeat
 from sharechat.net.transport import GONE, Transport
+from tests.harness.deadline import DEADLINE
 from tests.harness.pair import LIMIT, tcp_pair
-from tests.harness.server import DEADLINE, RESET
+from tests.harness.sockets import reset_on_close
 
 ACCEPTED = b"HTTP/1.1 101 Switching Protocols\r\n\r\n"
 REFUSED = b"HTTP/1.1 400 Bad Request\r\n\r\n"
@@ -47,7 +48,7 @@ class Connected:
         self.handover.take(Decoder("", LIMIT), serve_and_tell, self.held.pop_all())
 
     def reset(self) -> None:
-        self.peer.setsockopt(trio.socket.SOL_SOCKET, trio.socket.SO_LINGER, RESET)
+        reset_on_close(self.peer)
         self.peer.socket.close()
 
     async def hears(self, expected: bytes) -> None:
