@@ -10,7 +10,7 @@ from sharechat.domain.errors import NotAMemberError
 from sharechat.domain.messages import MessageType
 from sharechat.domain.outcomes import INTERNAL_ERROR, RESTARTING, ROOM_DELETED, TOO_SLOW, TRY_LATER
 from tests.harness import drafts
-from tests.harness.connection import FakeConnection
+from tests.harness.connection import BUFFER, FakeConnection
 from tests.harness.house import UNLIMITED, assert_pairs, open_house
 from tests.harness.repository import KEY
 from tests.harness.waiting import until
@@ -127,6 +127,21 @@ async def test_what_waits_for_a_member_is_sent_in_one_write_and_in_order(
         assert member.writes <= writes + 2
         other.says("one more")
         await member.hears(*texts, "one more")
+        assert member.received == await house.repository.log(room)
+
+
+async def test_a_member_that_reads_again_gets_more_than_its_buffer_holds(
+    autojump_clock: MockClock,
+) -> None:
+    async with open_house() as house:
+        room = await house.repository.make_room()
+        member, other = await house.join(room, slow=True), await house.join(room)
+        member.stalls()
+        texts = [f"{n} {'x' * 300}" for n in range(3 * BUFFER // 300)]
+        other.says(*texts)
+        await other.hears(texts[-1])
+        member.reads_on()
+        await member.hears(texts[-1])
         assert member.received == await house.repository.log(room)
 
 

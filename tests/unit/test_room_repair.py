@@ -10,6 +10,7 @@ from sharechat.domain.outcomes import INTERNAL_ERROR, ROOM_DELETED
 from tests.harness.connection import FakeConnection
 from tests.harness.house import RemoteMember, open_house
 from tests.harness.repository import KEY, ScriptedRepository
+from tests.unit.conftest import Logs
 from tests.unit.test_room import ALONE, local_and_remote_member
 
 
@@ -152,6 +153,27 @@ async def test_a_member_waits_to_join_while_the_mailbox_is_full(
         for visit in visits:
             assert visit.connection.received[0].type is MessageType.JOINED
         assert here.texts[2:5] == ["1", "2", "3"]
+
+
+async def test_a_room_that_learns_of_a_new_head_while_its_mailbox_is_full_reads_up_to_it(
+    autojump_clock: MockClock, logs: Logs
+) -> None:
+    policy = Policy(message_rate=0, follow_interval=10_000, room_mailbox=2, read_limit=3)
+    async with open_house(policy=policy) as house:
+        here, there = await local_and_remote_member(house)
+        entries = await there.says("1", "2", "3")
+        step = house.repository.at_next("read", hold=True)
+        house.nodes[0].hears(there.room_id, entries[-1])
+        await step.reached.wait()
+        for entry in entries[:2]:
+            house.nodes[0].hears(there.room_id, entry)
+        await there.says("4", "5")  # The bus loses these.
+        house.nodes[0].misses(there.room_id)
+        await wait_all_tasks_blocked()
+        step.release()
+        await here.hears("5")
+        assert here.texts[2:] == ["1", "2", "3", "4", "5"]
+        assert "actor failed, starting it again" not in [log["event"] for log in logs]
 
 
 async def test_members_that_wait_to_join_a_room_that_fails_are_closed_and_never_join(
