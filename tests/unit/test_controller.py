@@ -22,11 +22,11 @@ async def test_a_journal_that_raises_is_restarted_and_loses_nothing(
 ) -> None:
     async with open_house(nodes=2) as house:
         room = await house.repository.make_room()
-        goer, other = await house.visit(room, 0), await house.join(room, 0)
+        leaver, other = await house.visit(room, 0), await house.join(room, 0)
         far = await house.join(room, 1)
         house.nodes[0].queue.raises = RuntimeError("a bug in the queue")
         other.says("hello")
-        goer.connection.hangs_up()
+        leaver.connection.hangs_up()
         await other.hears("hello")
         await wait_all_tasks_blocked()
         house.nodes[0].queue.raises = None

@@ -237,12 +237,12 @@ async def test_a_left_that_overflowed_the_mailbox_is_stored_while_others_keep_ta
     leaver = Identity(ids.new_member_id(), "Red Roof")
     await harness.repository.append([drafts.joined(room, leaver)], harness.lease.process_id)
 
-    async def keep_talking(who: int) -> None:
+    async def keep_talking(number: int) -> None:
         for n in range(50):
-            await harness.journal.store(drafts.chat(room, harness.member, f"{who}.{n}"))
+            await harness.journal.store(drafts.chat(room, harness.member, f"{number}.{n}"))
 
-    for who in range(12):
-        nursery.start_soon(keep_talking, who)
+    for number in range(12):
+        nursery.start_soon(keep_talking, number)
     await trio.lowlevel.checkpoint()
     await trio.lowlevel.checkpoint()
     harness.journal.leave(drafts.left(room, leaver))

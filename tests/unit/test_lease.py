@@ -1,4 +1,4 @@
-"""The lease: who keeps it, who loses it, and who must not lose it because of an outage."""
+"""The lease: how a process keeps it, and what happens when it is lost or the Repository is away."""
 
 import pytest
 import trio
