@@ -1,4 +1,4 @@
-"""Logging: structlog, on standard error."""
+"""Logging with structlog, to standard error."""
 
 import logging
 import sys
@@ -7,7 +7,10 @@ import structlog
 
 
 def configure(level: str, *, json: bool) -> None:
-    """Log from `level` on, as JSON or for people to read."""
+    """Configure logging for the whole process.
+
+    Logs events of `level` (a name such as "info") and above, as JSON or as text for people.
+    """
     renderer: structlog.typing.Processor = (
         structlog.processors.JSONRenderer()
         if json

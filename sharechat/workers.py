@@ -1,4 +1,4 @@
-"""Several processes on one port: the parent listens, its workers accept."""
+"""Several processes on one port: the parent listens, its workers accept connections."""
 
 import os
 import signal
@@ -17,19 +17,23 @@ READY = "ready"
 """The line that a worker writes to its standard output once it answers requests."""
 
 _LISTEN_FD = "SHARECHAT_LISTEN_FD"
-_RESTART_PAUSE = 1
+"""The environment variable that tells a worker the number of the listening socket."""
+
+_RESTART_DELAY = 1
+"""Seconds from the end of a worker to its restart."""
+
 _STOP_TIMEOUT = 15
-"""Seconds until a worker that was told to stop is killed; longer than stopping takes."""
+"""Seconds until a worker that was told to stop is killed. A worker stops within 10 seconds."""
 
 
 def inherited_listener(environment: Mapping[str, str]) -> socket.socket | None:
-    """Return the listening socket that a parent left to this process, None if it is no worker."""
+    """Return the listening socket of this worker's parent, or None if this is not a worker."""
     fd = environment.get(_LISTEN_FD)
     return None if fd is None else socket.socket(fileno=int(fd))
 
 
 async def parent_ended() -> None:
-    """Wait, in a worker, until its parent is no more, however it ended."""
+    """Wait, in a worker, until the parent process has ended for whatever reason."""
     await trio.lowlevel.wait_readable(sys.stdin.fileno())
 
 
@@ -38,10 +42,11 @@ async def supervise(
 ) -> int:
     """Run `count` workers until SIGTERM or SIGINT; return the exit code.
 
-    A worker is `sharechat` with the same arguments; it finds `listener` by
-    `inherited_listener`. `started()` is called once all are ready. A worker that dies is
-    started again, but one that never gets ready ends everything, with its exit code. When
-    told to stop, as when cancelled, every worker is told to, and waited for.
+    A worker is a process that runs `sharechat` with `arguments`. It gets `listener` from
+    `inherited_listener`. Calls `started()` once all workers are ready. A worker that ends is
+    started again; but if a worker ends before it was ever ready, all others are stopped and
+    its exit code is returned. On a signal, and if cancelled, the workers are told to stop and
+    this function waits for them.
     """
     exit_codes: list[int] = []
     with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
@@ -69,17 +74,20 @@ async def supervise(
 async def _keep_running(
     listener: socket.socket, arguments: Sequence[str], ready: trio.Event
 ) -> int:
-    """Run a worker, again and again; return its exit code if it ends before it was ever ready."""
+    """Run one worker, restarting it when it ends.
+
+    Sets `ready` once the worker is ready. Returns its exit code if it ends before that.
+    """
     start = partial(
         trio.run_process,
         [sys.executable, "-m", "sharechat", *arguments],
-        # A pipe that ends with this process: no worker outlives it, however it dies.
+        # The pipe closes when this process ends, even if it is killed; see `parent_ended`.
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         pass_fds=[listener.fileno()],
         env={**os.environ, _LISTEN_FD: str(listener.fileno())},
         check=False,
-        deliver_cancel=_stop,
+        deliver_cancel=_terminate,
     )
     while True:
         async with trio.open_nursery() as nursery:
@@ -92,11 +100,12 @@ async def _keep_running(
                 exit_code = await process.wait()
         if not ready.is_set():
             return exit_code
-        log.error("worker ended, starting it again", pid=process.pid, exit_code=exit_code)
-        await trio.sleep(_RESTART_PAUSE)
+        log.error("worker ended, restarting it", pid=process.pid, exit_code=exit_code)
+        await trio.sleep(_RESTART_DELAY)
 
 
-async def _stop(process: trio.Process) -> None:
+async def _terminate(process: trio.Process) -> None:
+    """Stop a worker. Trio cancels this once the process has ended."""
     process.terminate()
     await trio.sleep(_STOP_TIMEOUT)
     log.error("worker did not stop, killing it", pid=process.pid)

@@ -1,1 +1,1 @@
-"""The ports, made real: in memory, over Postgres, over Redis."""
+"""Implementations of the ports: in memory, over Postgres, over Redis."""

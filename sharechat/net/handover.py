@@ -28,7 +28,7 @@ Longer than any answer takes, even to a request that comes when the connection h
 for hypercorn's own five seconds. What the peer sends does not count: it might never end.
 """
 
-_LINGER = 1
+LINGER = 1
 """Seconds that closing waits for the peer to have read everything."""
 
 _ACCEPTED = b"HTTP/1.1 101 "
@@ -58,12 +58,18 @@ class Handover:
     """
 
     def __init__(
-        self, transport: Transport, heartbeat: Heartbeat, *, timeout: float = HTTP_TIMEOUT
+        self,
+        transport: Transport,
+        heartbeat: Heartbeat,
+        *,
+        timeout: float = HTTP_TIMEOUT,
+        linger: float = LINGER,
     ) -> None:
         self.socket = transport.socket  # Hypercorn asks it for the addresses of both ends.
         self._transport = transport
         self._heartbeat = heartbeat
         self._timeout = timeout
+        self._linger = linger
         self._phase = State.HTTP
         # Around all of hypercorn's work; the deadline moves on with every write.
         self._http = trio.CancelScope(deadline=trio.current_time() + timeout)
@@ -96,7 +102,7 @@ class Handover:
                 with self._heartbeat.watch(connection):
                     await serve(connection)
             else:
-                await self._transport.aclose(_LINGER)
+                await self._transport.aclose(self._linger)
         finally:
             self._transport.close()
             self._held.close()

@@ -76,15 +76,14 @@ async def test_offered_batches_arrive_once_and_in_order(connect: Connect) -> Non
 
 
 async def test_the_backlog_counts_what_waits_and_drain_empties_it(connect: Connect) -> None:
-    async with connect() as (connection, client), trio.open_nursery() as nursery:
+    async with connect() as (connection, client):
         assert connection.backlog == 0
         large = batch("x" * 1_000_000)
         assert connection.offer(large)
         assert 0 <= connection.backlog <= large.size + 10
-        nursery.start_soon(connection.drain)
-        assert await client.hears(1) == ["x" * 1_000_000]
-        with trio.fail_after(DEADLINE):
-            await connection.drain()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(connection.drain)
+            assert await client.hears(1) == ["x" * 1_000_000]
         assert connection.backlog == 0
 
 
@@ -94,10 +93,10 @@ async def test_with_nothing_to_send_drain_returns(connect: Connect) -> None:
             await connection.drain()
 
 
-async def fill(connection: Connection) -> int:
-    """Offer numbered batches until one is not taken; return how many were."""
+async def fill(connection: Connection, start: int = 0) -> int:
+    """Offer batches, numbered from `start`, until one is not taken; return how many were."""
     count = 0
-    while connection.offer(batch(f"{count}".ljust(1000))):
+    while connection.offer(batch(f"{start + count}".ljust(1000))):
         count += 1
         assert count < 100_000
     return count
@@ -106,16 +105,16 @@ async def fill(connection: Connection) -> int:
 async def test_a_batch_is_not_taken_if_too_much_waits_and_then_is_never_sent(
     connect: Connect,
 ) -> None:
-    async with connect() as (connection, client), trio.open_nursery() as nursery:
+    async with connect() as (connection, client):
         taken = await fill(connection)
         assert not connection.offer(batch("refused".ljust(1000)))
-        nursery.start_soon(connection.drain)
-        heard = await client.hears(taken)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(connection.drain)
+            heard = await client.hears(taken)
         assert [int(text) for text in heard] == list(range(taken))
-        with trio.fail_after(DEADLINE):
-            await connection.drain()
-        nursery.start_soon(send, connection, batch("next"))
-        assert await client.hears(1) == ["next"]
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(send, connection, batch("next"))
+            assert await client.hears(1) == ["next"]
 
 
 async def test_an_empty_buffer_takes_a_batch_of_any_size(connect: Connect) -> None:
@@ -128,14 +127,19 @@ async def test_an_empty_buffer_takes_a_batch_of_any_size(connect: Connect) -> No
 
 async def test_a_batch_may_be_offered_while_another_task_drains(connect: Connect) -> None:
     async with connect() as (connection, client), trio.open_nursery() as nursery:
-        assert connection.offer(batch("x" * 1_000_000))
-        nursery.start_soon(connection.drain)
-        await wait_all_tasks_blocked(0.01)
-        if connection.backlog:
-            assert not connection.offer(batch("too much"))
-        await client.hears(1)
-        nursery.start_soon(send, connection, batch("next"))
-        assert await client.hears(1) == ["next"]
+        taken = await fill(connection)
+        nursery.start_soon(keep_draining, connection)
+        await trio.sleep(0.02)
+        taken += await fill(connection, start=taken)
+        heard = await client.hears(taken)
+        assert [int(text) for text in heard] == list(range(taken))
+        nursery.cancel_scope.cancel()
+
+
+async def keep_draining(connection: Connection) -> None:
+    while True:
+        await connection.drain()
+        await trio.sleep(0.001)
 
 
 async def give_up_on(connection: Connection) -> None:

@@ -1,7 +1,7 @@
 """The Repository and the Queue in the process's own memory.
 
-They keep the contracts of `sharechat.domain.ports` as strictly as the adapters that go over
-the network: a server without Postgres and Redis runs on them, and so do most tests.
+They keep the contracts of `sharechat.domain.ports` as strictly as the adapters that use the
+network. A server without Postgres and Redis runs on them, and so do most tests.
 """
 
 from sharechat.adapters.memory.queue import MemoryBus, MemoryQueue

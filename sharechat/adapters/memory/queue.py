@@ -1,4 +1,4 @@
-"""The Queue between the parts of one process."""
+"""The Queue within one process."""
 
 from collections.abc import Iterator, Sequence
 
@@ -10,17 +10,18 @@ from sharechat.domain.ports import Listener
 
 
 class MemoryBus:
-    """Connects the MemoryQueues of one test; each of them stands for a process."""
+    """Connects MemoryQueues. A server has one; in a test, each stands for a process."""
 
     def __init__(self) -> None:
         self.queues: list[MemoryQueue] = []
 
     def queue(self) -> "MemoryQueue":
+        """Return a new Queue on this bus."""
         return MemoryQueue(self)
 
 
 class MemoryQueue:
-    """A Queue that loses nothing, for as long as its `run` runs."""
+    """A Queue that loses nothing while `run` is running."""
 
     def __init__(self, bus: MemoryBus) -> None:
         self._bus = bus
@@ -36,7 +37,11 @@ class MemoryQueue:
             listener.missed({room_id})
 
     def _others(self, room_id: RoomId) -> Iterator[Listener]:
-        """Return who else hears the room; this process's own rooms have been told already."""
+        """Yield the other queues' listeners that are subscribed to the room.
+
+        This queue's own listener is left out: its process had the entries before they were
+        published.
+        """
         for queue in self._bus.queues:
             if queue is not self and room_id in queue._subscribed and queue._listener is not None:
                 yield queue._listener
@@ -67,4 +72,4 @@ class MemoryQueue:
             self._listener = None
 
     def check(self) -> None:
-        """Return: memory cannot be away."""
+        """Return. Memory is always available."""

@@ -22,7 +22,8 @@ from sharechat.domain.messages import Draft, Entry, Identity, MessageType, RoomI
 from sharechat.domain.ports import Present, Refusal
 from sharechat.domain.sources import Sources
 
-_ORPHANS_AT_ONCE = 1000
+_MAX_ORPHANS = 1000
+"""How many orphans `get_orphans` returns at most, as the port says."""
 
 _Membership = tuple[RoomId, MemberId]
 
@@ -34,8 +35,8 @@ class _Room:
     last_sent: datetime
     log: list[Entry] = field(default_factory=list)
     seqs: dict[MessageId, int] = field(default_factory=dict)
-    # In order of joining, each with the process that it is here through.
     members: dict[MemberId, tuple[Identity, ProcessId]] = field(default_factory=dict)
+    """In order of joining; each with the process that it joined through."""
 
 
 class MemoryRepository:
@@ -46,7 +47,7 @@ class MemoryRepository:
         self._rooms: dict[RoomId, _Room] = {}
         self._leases: dict[ProcessId, int] = {}
         self._dead: set[ProcessId] = set()
-        self._through: defaultdict[ProcessId, dict[_Membership, Present]] = defaultdict(dict)
+        self._members_of: defaultdict[ProcessId, dict[_Membership, Present]] = defaultdict(dict)
 
     async def create_room(self, room: RoomInfo, key_hash: bytes) -> None:
         await trio.lowlevel.checkpoint()
@@ -54,18 +55,18 @@ class MemoryRepository:
 
     async def get_room(self, room_id: RoomId) -> RoomInfo:
         await trio.lowlevel.checkpoint()
-        room = self._room(room_id)
+        room = self._get_room(room_id)
         return RoomInfo(room_id, room.name, len(room.log))
 
     async def delete_room(self, room_id: RoomId, key_hash: bytes) -> None:
         await trio.lowlevel.checkpoint()
-        if not hmac.compare_digest(self._room(room_id).key_hash, key_hash):
+        if not hmac.compare_digest(self._get_room(room_id).key_hash, key_hash):
             raise WrongKeyError
         self._remove(room_id)
 
     async def get_members(self, room_id: RoomId) -> list[Identity]:
         await trio.lowlevel.checkpoint()
-        return [identity for identity, _ in self._room(room_id).members.values()]
+        return [identity for identity, _ in self._get_room(room_id).members.values()]
 
     async def append(self, drafts: Sequence[Draft], process_id: ProcessId) -> list[Entry | Refusal]:
         await trio.lowlevel.checkpoint()
@@ -78,22 +79,22 @@ class MemoryRepository:
         if draft.id in room.seqs:
             return room.log[room.seqs[draft.id] - 1]
         if "\0" in draft.text:
-            return RejectedError("A message cannot hold a NUL character.")
+            return RejectedError("A message cannot contain a NUL character.")
         try:
             draft.text.encode()
         except UnicodeEncodeError:
-            return RejectedError("A message cannot hold half a surrogate pair.")
+            return RejectedError("A message cannot contain an unpaired surrogate.")
         if draft.type is MessageType.JOINED:
             if process_id not in self._leases:
                 return LeaseLostError()
-            self._forget(room, draft)
+            self._end_membership(room, draft)
             room.members[draft.member.id] = (draft.member, process_id)
-            present = Present(draft.room_id, draft.member)
-            self._through[process_id][draft.room_id, draft.member.id] = present
+            membership = (draft.room_id, draft.member.id)
+            self._members_of[process_id][membership] = Present(draft.room_id, draft.member)
         elif draft.member.id not in room.members:
             return NotAMemberError()
         if draft.type is MessageType.LEFT:
-            self._forget(room, draft)
+            self._end_membership(room, draft)
         room.last_sent = max(room.last_sent, self._now())
         entry = Entry(len(room.log) + 1, stamp(draft, room.last_sent))
         room.log.append(entry)
@@ -102,12 +103,12 @@ class MemoryRepository:
 
     async def read(self, room_id: RoomId, *, after: int, limit: int) -> list[Entry]:
         await trio.lowlevel.checkpoint()
-        return self._room(room_id).log[after : after + limit]
+        return self._get_room(room_id).log[after : after + limit]
 
     async def find(self, room_id: RoomId, message_id: MessageId) -> int:
         await trio.lowlevel.checkpoint()
         try:
-            return self._room(room_id).seqs[message_id]
+            return self._get_room(room_id).seqs[message_id]
         except KeyError:
             raise MessageNotFoundError from None
 
@@ -148,28 +149,28 @@ class MemoryRepository:
 
     async def get_orphans(self) -> list[Present]:
         await trio.lowlevel.checkpoint()
-        dead = [id_ for id_ in self._through if id_ not in self._leases]
-        orphans = chain.from_iterable(self._through[id_].values() for id_ in dead)
-        return list(islice(orphans, _ORPHANS_AT_ONCE))
+        dead = [id_ for id_ in self._members_of if id_ not in self._leases]
+        orphans = chain.from_iterable(self._members_of[id_].values() for id_ in dead)
+        return list(islice(orphans, _MAX_ORPHANS))
 
     async def get_members_of(self, process_id: ProcessId) -> list[Present]:
         await trio.lowlevel.checkpoint()
-        return list(self._through.get(process_id, {}).values())
+        return list(self._members_of.get(process_id, {}).values())
 
     async def check(self) -> None:
         await trio.lowlevel.checkpoint()
 
-    def _forget(self, room: _Room, draft: Draft) -> None:
-        """End the author's membership, if it is a member."""
-        _, through = room.members.pop(draft.member.id, (None, None))
-        if through is not None:
-            del self._through[through][draft.room_id, draft.member.id]
+    def _end_membership(self, room: _Room, draft: Draft) -> None:
+        """End the author's membership; does nothing if the author is not a member."""
+        _, process_id = room.members.pop(draft.member.id, (None, None))
+        if process_id is not None:
+            del self._members_of[process_id][draft.room_id, draft.member.id]
 
     def _remove(self, room_id: RoomId) -> None:
-        for member_id, (_, through) in self._rooms.pop(room_id).members.items():
-            del self._through[through][room_id, member_id]
+        for member_id, (_, process_id) in self._rooms.pop(room_id).members.items():
+            del self._members_of[process_id][room_id, member_id]
 
-    def _room(self, room_id: RoomId) -> _Room:
+    def _get_room(self, room_id: RoomId) -> _Room:
         try:
             return self._rooms[room_id]
         except KeyError:

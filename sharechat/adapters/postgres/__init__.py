@@ -1,4 +1,4 @@
-"""The Repository on PostgreSQL, spoken to by psycopg, driven by trio."""
+"""The Repository over PostgreSQL: psycopg speaks the protocol, trio does the I/O."""
 
 from sharechat.adapters.postgres.migrate import SchemaError, migrate
 from sharechat.adapters.postgres.repository import PostgresRepository

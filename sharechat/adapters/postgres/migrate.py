@@ -1,8 +1,8 @@
-"""Bringing a database's tables up to date.
+"""Migrations: bring the schema of a database up to date.
 
-A runner of its own rather than yoyo-migrations: that needs a second, blocking driver and
-keeps a lock row in a table, which a process that is killed leaves behind. An advisory lock
-goes with its connection.
+This does not use yoyo-migrations, which needs a second, blocking driver and keeps its lock
+as a row in a table: a process that is killed leaves the row behind. PostgreSQL releases an
+advisory lock when its connection ends.
 """
 
 from importlib import resources
@@ -11,14 +11,17 @@ from typing import Any, LiteralString, cast
 import psycopg
 import trio
 
-from sharechat.adapters.postgres import failures
+from sharechat.adapters.postgres.error_map import TIMED_OUT, map_error
 from sharechat.adapters.postgres.trio_connection import TrioConnection
 from sharechat.domain.errors import SharechatError, UnavailableError
 
-_SECONDS = 60.0
-_LOCK = 0x5348_4152_4543_4841  # any number, as long as nobody else uses it
+_TIMEOUT = 60.0
+"""Seconds for all migrations together."""
 
-_VERSIONS = """
+_LOCK_KEY = 0x5348_4152_4543_4841
+"""Identifies the advisory lock; no other program may use it in the same database."""
+
+_CREATE_VERSIONS = """
 CREATE TABLE IF NOT EXISTS schema_versions (
     version integer PRIMARY KEY,
     name text NOT NULL,
@@ -28,17 +31,18 @@ CREATE TABLE IF NOT EXISTS schema_versions (
 
 
 class SchemaError(SharechatError):
-    """The database was set up by a later version of the program than this one."""
+    """The database was set up by a later version of sharechat than this one."""
 
 
 async def migrate(url: str) -> None:
-    """Apply to the database at `url` the migrations that it lacks, each in a transaction.
+    """Apply the missing migrations to the database at `url`, each in its own transaction.
 
-    Any number of processes may do this at the same time: they take turns, and each
-    migration is applied once. Raises SchemaError if the database is ahead of this program,
-    and UnavailableError. Cancelling leaves whole migrations only.
+    Any number of processes may call this at the same time: they take turns, and each
+    migration is applied once. Raises SchemaError if the database has migrations that this
+    version does not know, and UnavailableError, after 60 seconds at the latest. If the call
+    is cancelled or fails, no migration is left half applied.
     """
-    with trio.move_on_after(_SECONDS):
+    with trio.move_on_after(_TIMEOUT):
         try:
             connection: TrioConnection[Any]
             async with await TrioConnection.connect(url, autocommit=True) as connection:
@@ -46,22 +50,22 @@ async def migrate(url: str) -> None:
                     pass
             return
         except psycopg.Error as error:
-            raise failures.meaning(error) from error
-    raise UnavailableError(failures.SLOW)
+            raise map_error(error) from error
+    raise UnavailableError(TIMED_OUT)
 
 
 async def _apply_next(connection: TrioConnection[Any]) -> bool:
-    """Apply the first missing migration; return whether there was one."""
+    """Apply the first missing migration. Return False if none was missing."""
     async with connection.transaction():
-        await connection.execute("SELECT pg_advisory_xact_lock(%s)", (_LOCK,))
-        await connection.execute(_VERSIONS)
+        await connection.execute("SELECT pg_advisory_xact_lock(%s)", (_LOCK_KEY,))
+        await connection.execute(_CREATE_VERSIONS)
         cursor = await connection.execute("SELECT coalesce(max(version), 0) FROM schema_versions")
         ((present,),) = await cursor.fetchall()
         migrations = _migrations()
         if present > len(migrations):
             raise SchemaError(
-                f"The database has schema version {present}, "
-                f"this program knows {len(migrations)} at most: it is too old."
+                f"The database has schema version {present}, but this version of sharechat "
+                f"supports only versions up to {len(migrations)}."
             )
         if present == len(migrations):
             return False
@@ -74,7 +78,7 @@ async def _apply_next(connection: TrioConnection[Any]) -> bool:
 
 
 def _migrations() -> list[tuple[str, str]]:
-    """Return the names and texts of the migrations in order: the first one is version 1."""
+    """Return the name and SQL of each migration, in order. The first one is version 1."""
     folder = resources.files(__package__).joinpath("migrations")
     files = {file.name: file for file in folder.iterdir() if file.name.endswith(".sql")}
     return [(name, files[name].read_text("utf-8")) for name in sorted(files)]

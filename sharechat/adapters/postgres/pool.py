@@ -1,4 +1,4 @@
-"""A few connections, each lent to one task at a time, made when they are needed."""
+"""A pool of connections that are opened when they are needed."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -11,16 +11,21 @@ import trio
 from psycopg.pq import TransactionStatus
 from psycopg.types.string import TextLoader
 
-from sharechat.adapters.postgres import failures, statements
+from sharechat.adapters.postgres import statements
+from sharechat.adapters.postgres.error_map import TIMED_OUT, map_error
 from sharechat.adapters.postgres.trio_connection import TrioConnection
-from sharechat.adapters.postgres.waiting import readable
+from sharechat.adapters.postgres.waiting import is_readable
 from sharechat.domain.errors import UnavailableError
 
-CALL_SECONDS = 3.0
-"""How long a call may take; CANCEL_SECONDS more if its query has to be interrupted."""
+CALL_TIMEOUT = 3.0
+"""Seconds that a call may take, plus CANCEL_TIMEOUT if its query has to be cancelled."""
 
-_FIRST_PAUSE = 0.05
-_LONGEST_PAUSE = 1.0
+_MIN_BACKOFF = 0.05
+"""Seconds without a new attempt after the first failure to connect, at most."""
+
+_MAX_BACKOFF = 1.0
+"""Seconds without a new attempt after any failure to connect, at most."""
+
 _random = SystemRandom()
 
 Row = tuple[Any, ...]
@@ -30,19 +35,19 @@ T = TypeVar("T")
 class Pool:
     """Runs statements on at most `size` connections to `url`.
 
-    There is no task behind it: whoever needs a connection makes it. After a failure to
-    connect, nobody tries for a while that doubles with each further failure, and calls fail
-    at once with the reason of the last.
+    The pool has no task of its own: a call that finds no idle connection opens one. After a
+    failure to connect there is a backoff, which doubles with each further failure. Calls that
+    would have to connect during the backoff fail at once, for the same reason.
     """
 
     def __init__(self, url: str, size: int) -> None:
         self._url = url
-        self._free = trio.CapacityLimiter(size)
+        self._limiter = trio.CapacityLimiter(size)
         self._idle: list[TrioConnection[Row]] = []
-        self._connecting = trio.Lock()
-        self._pause = 0.0
-        self._not_before = -inf
-        self._reason: psycopg.Error | None = None
+        self._connect_lock = trio.Lock()
+        self._backoff = 0.0
+        self._retry_at = -inf
+        self._last_failure: psycopg.Error | None = None
         self._closed = False
 
     async def fetch(
@@ -50,89 +55,96 @@ class Pool:
         statement: LiteralString,
         params: Sequence[object] | Mapping[str, object] = (),
         *,
-        seconds: float = CALL_SECONDS,
+        timeout: float = CALL_TIMEOUT,
     ) -> list[Row]:
-        """Run one statement, by itself a transaction, and return its rows; see `run`."""
+        """Run one statement in its own transaction and return its rows.
+
+        Raises what `run` raises.
+        """
 
         async def execute(connection: TrioConnection[Row]) -> list[Row]:
             cursor = await connection.execute(statement, params)
             return await cursor.fetchall()
 
-        return await self.run(execute, seconds=seconds)
+        return await self.run(execute, timeout=timeout)
 
     async def run(
-        self, work: Callable[[TrioConnection[Row]], Awaitable[T]], *, seconds: float = CALL_SECONDS
+        self, work: Callable[[TrioConnection[Row]], Awaitable[T]], *, timeout: float = CALL_TIMEOUT
     ) -> T:
-        """Return what `work` does with one of the connections.
+        """Call `work` with a connection that no other task is using; return its result.
 
-        Raises UnavailableError, in little more than `seconds` at the latest, and
-        RejectedError. Then, and if it is cancelled, it is not known whether the work was done.
+        Raises RejectedError, and UnavailableError, within `timeout` seconds and CANCEL_TIMEOUT.
+        After an UnavailableError or a cancelled call it is unknown whether the work was done.
         """
-        with trio.move_on_after(seconds):
+        with trio.move_on_after(timeout):
             try:
-                async with self._lend() as connection:
+                async with self._acquire() as connection:
                     return await work(connection)
             except psycopg.Error as error:
-                raise failures.meaning(error) from error
-        # The other connections lead to the same place: better new ones than as slow again.
-        self._drop_idle()
-        self._failed(psycopg.errors.ConnectionTimeout("no answer in time"))
-        raise UnavailableError(failures.SLOW)
+                raise map_error(error) from error
+        # The other connections go to the same server and may hang too, so replace them.
+        self._close_idle()
+        self._record_failure(psycopg.errors.ConnectionTimeout("no answer in time"))
+        raise UnavailableError(TIMED_OUT)
 
     def close(self) -> None:
-        """Close the connections; those in use when they come back. May be called twice."""
+        """Close the connections. Those in use are closed when their calls end.
+
+        Later calls of other methods raise UnavailableError. May be called twice.
+        """
         self._closed = True
-        self._drop_idle()
+        self._close_idle()
 
     @asynccontextmanager
-    async def _lend(self) -> AsyncIterator[TrioConnection[Row]]:
-        async with self._free:
+    async def _acquire(self) -> AsyncIterator[TrioConnection[Row]]:
+        async with self._limiter:
             connection = self._take_idle() or await self._connect()
             try:
                 yield connection
             except (psycopg.DataError, psycopg.IntegrityError):
                 raise
             except psycopg.Error:
-                # It may be no more than a busy database; but a new connection does no harm
-                # then, and helps with all that is remembered on the old one.
-                connection.abandon()
+                # The database may only be busy, but a new connection does no harm. It does
+                # help if the error comes from what the old one remembers, such as its
+                # prepared statements.
+                connection.close_nowait()
                 raise
             finally:
                 if self._closed or connection.info.transaction_status != TransactionStatus.IDLE:
-                    connection.abandon()
+                    connection.close_nowait()
                 else:
                     self._idle.append(connection)
 
     def _take_idle(self) -> TrioConnection[Row] | None:
         while self._idle:
             connection = self._idle.pop()
-            # Nobody has asked it anything: what it says can only be goodbye.
-            if not connection.closed and not readable(connection.fileno()):
+            # The server sends nothing to an idle connection except that it is closing it.
+            if not connection.closed and not is_readable(connection.fileno()):
                 return connection
-            connection.abandon()
+            connection.close_nowait()
         return None
 
-    def _drop_idle(self) -> None:
+    def _close_idle(self) -> None:
         while self._idle:
-            self._idle.pop().abandon()
+            self._idle.pop().close_nowait()
 
     async def _connect(self) -> TrioConnection[Row]:
-        # One at a time: while the database is away, who waits learns from the attempt of
-        # the one before.
-        async with self._connecting:
+        # Only one task connects at a time. While the database is unreachable, the tasks that
+        # wait here then fail for the reason of that one attempt.
+        async with self._connect_lock:
             if self._closed:
                 raise UnavailableError("The server is stopping.")
-            if self._reason is not None and trio.current_time() < self._not_before:
-                raise failures.meaning(self._reason) from self._reason
+            if self._last_failure is not None and trio.current_time() < self._retry_at:
+                raise map_error(self._last_failure) from self._last_failure
             try:
-                connection = await self._open()
+                connection = await self._open_connection()
             except psycopg.Error as error:
-                self._failed(error)
+                self._record_failure(error)
                 raise
-            self._reason, self._pause = None, 0.0
+            self._last_failure, self._backoff = None, 0.0
             return connection
 
-    async def _open(self) -> TrioConnection[Row]:
+    async def _open_connection(self) -> TrioConnection[Row]:
         connection: TrioConnection[Row] = await TrioConnection.connect(
             self._url,
             autocommit=True,
@@ -141,15 +153,15 @@ class Pool:
             fallback_application_name="sharechat",
         )
         try:
-            await connection.execute(statements.SESSION, prepare=False)
+            await connection.execute(statements.CONFIGURE_SESSION, prepare=False)
         except BaseException:
-            connection.abandon()
+            connection.close_nowait()
             raise
         connection.adapters.register_loader("uuid", TextLoader)
         return connection
 
-    def _failed(self, reason: psycopg.Error) -> None:
-        self._pause = min(max(2 * self._pause, _FIRST_PAUSE), _LONGEST_PAUSE)
-        # Several processes that lost the database together should not come back together.
-        self._not_before = trio.current_time() + self._pause * _random.uniform(0.5, 1.0)
-        self._reason = reason
+    def _record_failure(self, error: psycopg.Error) -> None:
+        self._backoff = min(max(2 * self._backoff, _MIN_BACKOFF), _MAX_BACKOFF)
+        # A random share, so that processes do not reconnect together.
+        self._retry_at = trio.current_time() + self._backoff * _random.uniform(0.5, 1.0)
+        self._last_failure = error

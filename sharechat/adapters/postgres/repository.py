@@ -1,4 +1,4 @@
-"""The Repository over PostgreSQL; `sharechat.domain.ports` says what each method promises."""
+"""The Repository over PostgreSQL. `sharechat.domain.ports` describes each method."""
 
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
@@ -6,14 +6,14 @@ from contextlib import suppress
 import trio
 
 from sharechat.adapters.postgres import statements
-from sharechat.adapters.postgres.drafts import (
-    to_columns,
+from sharechat.adapters.postgres.pool import CALL_TIMEOUT, Pool
+from sharechat.adapters.postgres.rows import (
+    check_text,
+    to_arrays,
     to_entry,
     to_identities,
     to_outcome,
-    unstorable,
 )
-from sharechat.adapters.postgres.pool import CALL_SECONDS, Pool
 from sharechat.domain.errors import (
     LeaseLostError,
     MessageNotFoundError,
@@ -26,32 +26,39 @@ from sharechat.domain.ids import MessageId, ProcessId, RoomId
 from sharechat.domain.messages import Draft, Entry, Identity, RoomInfo
 from sharechat.domain.ports import Present, Refusal
 
-_CHECK_SECONDS = 1.25
-_ROOMS_AT_ONCE = 200
-_SWEEP_AT_ONCE = 5000
-_SWEEP_SECONDS = 1.0
+_CHECK_TIMEOUT = 1.25
+"""Seconds for `check`."""
+
+_STALE_ROOMS_PER_QUERY = 200
+_SWEEP_SIZE = 5000
+"""Messages of removed rooms that one query deletes at most."""
+
+_SWEEP_TIME = 1.0
+"""Seconds that a call spends on deleting messages of removed rooms."""
 
 
 class PostgresRepository:
     """Rooms, logs and members in a PostgreSQL database that `migrate` has set up.
 
-    One connection is kept for `append`, which so never waits behind a reader; the other
-    methods share the rest. They are made when needed, by whoever needs them, so making a
-    PostgresRepository does no I/O. Every call ends within four seconds.
+    Uses at most `connections` connections. One is reserved for `append`, so that `append`
+    never waits for a reader; the other methods share the rest. A call opens the connection
+    that it needs, so creating a PostgresRepository does no I/O. Every call ends within 4
+    seconds.
     """
 
     def __init__(self, url: str, *, connections: int = 4) -> None:
+        """Raises ValueError if `connections` is less than 2."""
         if connections < 2:
-            raise ValueError("a PostgresRepository needs two connections at least")
-        self._appending = Pool(url, 1)
+            raise ValueError("a PostgresRepository needs at least two connections")
+        self._append_pool = Pool(url, 1)
         self._pool = Pool(url, connections - 1)
 
     async def aclose(self) -> None:
-        """Close the connections, also when cancelled. May be called twice.
+        """Close the connections, even if cancelled. May be called twice.
 
-        What is called afterwards raises UnavailableError.
+        Later calls of other methods raise UnavailableError.
         """
-        self._appending.close()
+        self._append_pool.close()
         self._pool.close()
         await trio.lowlevel.checkpoint()
 
@@ -64,15 +71,16 @@ class PostgresRepository:
         raise RoomNotFoundError
 
     async def delete_room(self, room_id: RoomId, key_hash: bytes) -> None:
-        """The messages go at once as far as a second suffices, then by `remove_stale_rooms`.
+        """Remove the room; see the port.
 
-        Nobody can see them any more either way.
+        Spends about a second on deleting the messages. `remove_stale_rooms` deletes what is
+        left; until then those messages occupy space, but nobody can read them.
         """
-        end = trio.current_time() + CALL_SECONDS
+        deadline = trio.current_time() + CALL_TIMEOUT
         params = {"id": room_id, "key_hash": key_hash}
         for gone, right_key in await self._pool.fetch(statements.DELETE_ROOM, params):
             if gone:
-                await self._sweep(end)
+                await self._sweep(deadline)
                 return
             if not right_key:
                 raise WrongKeyError
@@ -85,8 +93,10 @@ class PostgresRepository:
         return to_identities(row for row in rows if row[0] is not None)
 
     async def append(self, drafts: Sequence[Draft], process_id: ProcessId) -> list[Entry | Refusal]:
-        outcomes: list[Entry | Refusal | None] = [unstorable(draft) for draft in drafts]
-        storable = [draft for draft, why in zip(drafts, outcomes, strict=True) if why is None]
+        outcomes: list[Entry | Refusal | None] = [check_text(draft) for draft in drafts]
+        storable = [
+            draft for draft, refusal in zip(drafts, outcomes, strict=True) if refusal is None
+        ]
         stored = iter(await self._append(storable, process_id))
         return [next(stored) if outcome is None else outcome for outcome in outcomes]
 
@@ -96,16 +106,16 @@ class PostgresRepository:
         if not drafts:
             await trio.lowlevel.checkpoint()
             return []
-        params = [process_id.encode(), *to_columns(drafts)]
+        params = [process_id.encode(), *to_arrays(drafts)]
         try:
-            rows = await self._appending.run(
+            rows = await self._append_pool.run(
                 lambda connection: connection.fetch_prepared(statements.APPEND, params)
             )
         except RejectedError as error:
             if len(drafts) == 1:
                 return [error]
-            # Something in one of them, such as a character that the database's encoding
-            # lacks. Each by itself, so that the others are not refused for its sake.
+            # At least one draft is at fault, perhaps because of a character that the
+            # database's encoding lacks. Storing each by itself refuses only those.
             return [
                 outcome for draft in drafts for outcome in await self._append([draft], process_id)
             ]
@@ -131,20 +141,23 @@ class PostgresRepository:
         return dict(await self._pool.fetch(statements.GET_HEADS, (list(room_ids),)))
 
     async def remove_stale_rooms(self, age: float) -> list[RoomId]:
-        """If there are very many, those for which half of a call's time suffices."""
+        """Remove stale rooms, for half of the time limit of a call; see the port.
+
+        Then spends about a second on deleting messages of removed rooms.
+        """
         removed: list[RoomId] = []
         start = trio.current_time()
-        end = start + CALL_SECONDS
-        while trio.current_time() < start + CALL_SECONDS / 2:
+        deadline = start + CALL_TIMEOUT
+        while trio.current_time() < start + CALL_TIMEOUT / 2:
             rows = await self._pool.fetch(
                 statements.REMOVE_STALE_ROOMS,
-                (age, _ROOMS_AT_ONCE),
-                seconds=end - trio.current_time(),
+                (age, _STALE_ROOMS_PER_QUERY),
+                timeout=deadline - trio.current_time(),
             )
             removed += [room_id for (room_id,) in rows]
-            if len(rows) < _ROOMS_AT_ONCE:
+            if len(rows) < _STALE_ROOMS_PER_QUERY:
                 break
-        await self._sweep(end)
+        await self._sweep(deadline)
         return removed
 
     async def open_lease(self, process_id: ProcessId) -> None:
@@ -169,19 +182,21 @@ class PostgresRepository:
         return [Present(room_id, Identity(id_, name)) for room_id, id_, name in rows]
 
     async def check(self) -> None:
-        rows = await self._pool.fetch(statements.CHECK, seconds=_CHECK_SECONDS)
+        rows = await self._pool.fetch(statements.CHECK, timeout=_CHECK_TIMEOUT)
         if rows and rows[0][0]:
-            raise UnavailableError("The database takes no changes.")
+            raise UnavailableError("The database is read-only.")
 
-    async def _sweep(self, end: float) -> None:
-        """Delete messages of removed rooms for about a second, and in no case beyond `end`.
+    async def _sweep(self, deadline: float) -> None:
+        """Delete messages of removed rooms for about a second, and never beyond `deadline`.
 
-        Does not raise UnavailableError: what is left is swept another time.
+        Does not raise UnavailableError: a later call deletes what is left.
         """
-        until = min(trio.current_time() + _SWEEP_SECONDS, end)
+        stop_at = min(trio.current_time() + _SWEEP_TIME, deadline)
         with suppress(UnavailableError):
-            while (now := trio.current_time()) < until:
-                params = (_SWEEP_AT_ONCE,)
-                ((more,),) = await self._pool.fetch(statements.SWEEP, params, seconds=end - now)
+            while (now := trio.current_time()) < stop_at:
+                rows = await self._pool.fetch(
+                    statements.SWEEP, (_SWEEP_SIZE,), timeout=deadline - now
+                )
+                ((more,),) = rows
                 if not more:
                     return

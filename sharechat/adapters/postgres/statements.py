@@ -1,10 +1,13 @@
-"""All SQL that the Repository sends, but for the functions in `migrations`."""
+"""The SQL that the Repository sends. The functions that it calls are in `migrations`."""
 
-# The server gives up a statement when its caller has long done so. What a function reads
-# after a lock must be what is there by then, whatever the database's default is. All that is
-# sent from here looks up a few rows of large tables: a plan that was made while they were
-# small must not read them whole.
-SESSION = """
+# Sent once on each new connection.
+# - statement_timeout: longer than any caller waits, so it only ends abandoned statements.
+# - enable_seqscan: every statement below looks up a few rows of large tables. A plan that was
+#   made while the tables were small must not scan them once they are large.
+# - default_transaction_isolation: after waiting for a lock, a function must see what was
+#   committed meanwhile, whatever the database's default is.
+# - synchronous_commit: a message is acknowledged once it is durable, and not before.
+CONFIGURE_SESSION = """
 SELECT set_config('TimeZone', 'UTC', false),
     set_config('statement_timeout', '5s', false),
     set_config('enable_seqscan', 'off', false),
@@ -21,7 +24,8 @@ RETURNING id
 
 GET_ROOM = "SELECT name, head FROM rooms WHERE id = %s"
 
-# Whether there was such a room, and if so whether this was its key.
+# Returns no row if there is no such room; otherwise whether it was removed, and whether
+# the key was right.
 DELETE_ROOM = """
 WITH gone AS (
     DELETE FROM rooms WHERE id = %(id)s AND key_hash = %(key_hash)s RETURNING id
@@ -35,21 +39,22 @@ REMOVE_STALE_ROOMS = "SELECT remove_stale_rooms(%s, %s)"
 
 SWEEP = "SELECT sweep(%s)"
 
-# One row of nulls for a room without members, none where there is no room; so, too, below.
+# Returns one row of nulls for a room without members, and no row if there is no such room.
+# READ and FIND do the same.
 GET_MEMBERS = """
 SELECT m.id, m.name FROM rooms r LEFT JOIN members m ON m.room_id = r.id
 WHERE r.id = %s ORDER BY m.joined
 """
 
-# For TrioConnection.fetch_prepared.
+# Numbered parameters, because TrioConnection.fetch_prepared runs it.
 APPEND = b"""
 SELECT * FROM append(
     $1::uuid, $2::uuid[], $3::uuid[], $4::uuid[], $5::text[], $6::text[], $7::text[]
 )
 """
 
-# A log has no gaps, so a page is a range: with both ends given, no plan reads more of it. The
-# LIMIT only keeps the planner from joining in some other order.
+# A log has no gaps, so a page is a range of `seq`. With both bounds given, no plan reads more
+# than that range. The LIMIT only prevents the planner from joining in another order.
 READ = """
 SELECT m.seq, m.id, m.member_id, m.member_name, m.type, m.text, m.sent
 FROM rooms r LEFT JOIN LATERAL (
@@ -60,7 +65,8 @@ FROM rooms r LEFT JOIN LATERAL (
 WHERE r.id = %(id)s ORDER BY m.seq
 """
 
-# A look-up by id, and never through all that the room has: see the function `append`.
+# IS NOT DISTINCT FROM and LIMIT force a look-up by id instead of a scan of the room's
+# messages: see the function `append`.
 FIND = """
 SELECT m.seq FROM rooms r LEFT JOIN LATERAL (
     SELECT seq FROM messages WHERE id = %s AND room_id IS NOT DISTINCT FROM r.id LIMIT 1
@@ -83,8 +89,8 @@ SELECT p.id, p.renewal FROM processes p
 WHERE NOT p.dead AND p.id <> %(id)s AND EXISTS (SELECT FROM mine)
 """
 
-# A process that nobody has heard of is made known as dead, so that it stays so. Returns no
-# row if it has renewed meanwhile.
+# A process without a row is inserted as dead, so that it can never open a lease. Returns no
+# row if the process has renewed meanwhile. Also deletes old rows: see the table `processes`.
 END_LEASE = """
 WITH forgotten AS (
     DELETE FROM processes p WHERE p.dead AND p.id <> %(id)s
@@ -104,5 +110,5 @@ WHERE p.dead LIMIT 1000
 
 GET_MEMBERS_OF = "SELECT room_id, id, name FROM members WHERE process_id = %s"
 
-# The second column is there to fail where the tables are missing.
+# The second column makes the statement fail if the tables are missing.
 CHECK = "SELECT current_setting('transaction_read_only') = 'on', EXISTS (SELECT FROM rooms)"

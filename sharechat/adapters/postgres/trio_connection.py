@@ -1,8 +1,8 @@
-"""psycopg's connection, on trio.
+"""A psycopg connection for trio.
 
-psycopg has asyncio and blocking connections over the same generators, which do the
-protocol and yield where they would block. `TrioConnection` drives them by trio, so that
-cursors, transactions, pipelines and COPY are psycopg's own.
+psycopg implements the protocol as generators that yield where they would block; its blocking
+and asyncio connections run the same ones. `TrioConnection` runs them under trio, so cursors,
+transactions, pipelines and COPY are psycopg's own.
 """
 
 from collections.abc import AsyncIterator, Sequence
@@ -28,27 +28,28 @@ from psycopg.waiting import Ready
 
 from sharechat.adapters.postgres.waiting import drive, drive_connecting
 
-CANCEL_SECONDS = 0.5
-"""How long an interrupted query may take to end before its connection is closed."""
+CANCEL_TIMEOUT = 0.5
+"""Seconds that a cancelled query may take to end before its connection is closed."""
 
-# A resolver that hangs keeps its thread for as long as it likes: a few, and not trio's own.
-_resolving = trio.CapacityLimiter(8)
+# Resolving a host name cannot be interrupted. A separate limiter keeps resolvers that hang
+# from using up trio's own threads.
+_resolver_limiter = trio.CapacityLimiter(8)
 
 
 class TrioConnection(psycopg.AsyncConnection[Row]):
     """A connection to PostgreSQL for trio. Several tasks may use it; they take turns.
 
-    Whatever runs on it can be cancelled: the query is cancelled on the server, and the
-    connection is usable again, or closed if that did not go well within CANCEL_SECONDS. A
-    transaction or pipeline that is left because of a cancellation is rolled back, or the
-    connection is closed.
+    Every call can be cancelled. The query is then cancelled on the server too, and the
+    connection remains usable; if the query does not end within CANCEL_TIMEOUT seconds, the
+    connection is closed. If a transaction or a pipeline is cancelled, it is rolled back or
+    the connection is closed.
     """
 
     def __init__(self, pgconn: pq.abc.PGconn, *args: Any, **kwargs: Any) -> None:
         super().__init__(pgconn, *args, **kwargs)
-        # trio's lock has all that psycopg uses of asyncio's: it is an async context manager.
+        # psycopg uses its asyncio lock only as an async context manager.
         self.lock = cast(Any, trio.Lock())
-        self._names: dict[bytes, bytes] = {}
+        self._statement_names: dict[bytes, bytes] = {}
 
     @classmethod
     async def connect(
@@ -64,17 +65,18 @@ class TrioConnection(psycopg.AsyncConnection[Row]):
     ) -> Self:
         """Connect to the first host that answers, and return the connection.
 
-        Takes what psycopg's `connect` takes. Raises OperationalError with the failures of
-        all hosts and addresses, ProgrammingError if `conninfo` is none. Besides its
-        `connect_timeout`, no address gets more than its share of what remains until the
-        caller's deadline, so a host that is silent leaves time for the next. Cancelling
-        leaves nothing open.
+        The parameters are those of psycopg's `connect`. Each address may take the
+        `connect_timeout` of `conninfo`, but no more than an equal share of the time until the
+        caller's deadline, so that a host that does not answer leaves time for the others.
+
+        Raises OperationalError with the failures of all hosts and addresses, and
+        ProgrammingError if `conninfo` is not valid. A cancelled call leaves nothing open.
         """
         params = conninfo_to_dict(conninfo, **kwargs)
         attempts = await trio.to_thread.run_sync(
-            conninfo_attempts, params, abandon_on_cancel=True, limiter=_resolving
+            conninfo_attempts, params, abandon_on_cancel=True, limiter=_resolver_limiter
         )
-        self = await cls._connect_any(attempts, timeout_from_conninfo(params))
+        self = await cls._connect_to_any(attempts, timeout_from_conninfo(params))
         self._autocommit = autocommit
         self.prepare_threshold = prepare_threshold
         if row_factory:
@@ -86,7 +88,7 @@ class TrioConnection(psycopg.AsyncConnection[Row]):
         return self
 
     @classmethod
-    async def _connect_any(cls, attempts: list[ConnDict], timeout: float) -> Self:
+    async def _connect_to_any(cls, attempts: list[ConnDict], timeout: float) -> Self:
         failures: list[psycopg.Error] = []
         for tried, attempt in enumerate(attempts):
             remaining = trio.current_effective_deadline() - trio.current_time()
@@ -104,41 +106,43 @@ class TrioConnection(psycopg.AsyncConnection[Row]):
             f"{attempt.get('host')} {attempt.get('hostaddr')} {attempt.get('port')}: {error}"
             for attempt, error in zip(attempts, failures, strict=True)
         ]
-        raise type(failures[-1])("\n".join(["no host could be connected to:", *reasons]))
+        raise type(failures[-1])("\n".join(["no host accepted a connection:", *reasons]))
 
     async def fetch_prepared(
         self, statement: bytes, params: Sequence[bytes]
     ) -> list[list[bytes | None]]:
-        """Run a statement, prepared on its first use here; return its rows.
+        """Run a statement and return its rows. It is prepared when it is first used.
 
-        Parameters ($1, $2 ...) and values are in PostgreSQL's text form: without a cursor's
-        conversions it costs half as much of this process's time. Raises what `execute`
-        raises. Cancelling leaves the connection usable or closed.
+        The statement's parameters are $1, $2 and so on. Their values and those of the rows
+        are in PostgreSQL's text format: without a cursor's conversions, a call takes half as
+        much of this process's time. Raises what `execute` raises. A cancelled call leaves the
+        connection usable or closed.
         """
         async with self.lock:
-            name = self._names.get(statement)
+            name = self._statement_names.get(statement)
             if name is None:
-                name = b"sharechat_%d" % len(self._names)
+                name = b"sharechat_%d" % len(self._statement_names)
                 self.pgconn.send_prepare(name, statement)
-                self._finish(await self.wait(generators.execute(self.pgconn)))
-                self._names[statement] = name
+                self._single_result(await self.wait(generators.execute(self.pgconn)))
+                self._statement_names[statement] = name
             self.pgconn.send_query_prepared(name, params)
-            result = self._finish(await self.wait(generators.execute(self.pgconn)))
+            result = self._single_result(await self.wait(generators.execute(self.pgconn)))
             columns = range(result.nfields)
             return [[result.get_value(row, c) for c in columns] for row in range(result.ntuples)]
 
-    def _finish(self, results: Sequence[pq.abc.PGresult]) -> pq.abc.PGresult:
+    def _single_result(self, results: Sequence[pq.abc.PGresult]) -> pq.abc.PGresult:
         (result,) = results
         if result.status not in (pq.ExecStatus.TUPLES_OK, pq.ExecStatus.COMMAND_OK):
             raise error_from_result(result, encoding=self.info.encoding)
         return result
 
     async def wait(self, gen: PQGen[RV], interval: float = 0.1, timeout: float | None = None) -> RV:
-        """Run one of psycopg's generators on this connection; psycopg calls nothing else.
+        """Run a generator on this connection and return its result.
 
-        Raises what it raises, and psycopg's own error if `timeout` seconds pass, which
-        leaves the generator as it is. Cancelled in the middle of a query, it leaves the
-        connection usable or closed. `interval` is for asyncio's sake and not needed here.
+        All of psycopg's own waiting goes through this method. Raises what the generator
+        raises. If `timeout` seconds pass, raises the error that psycopg expects and leaves the
+        generator suspended. A cancelled call leaves the connection usable or closed. psycopg's
+        other connections need `interval`; this one does not.
         """
         del interval
         started = False
@@ -150,28 +154,29 @@ class TrioConnection(psycopg.AsyncConnection[Row]):
                 return await drive(gen, self.pgconn.socket)
         except psycopg.Error:
             raise
-        except BaseException:  # cancelled, perhaps as a group; or interrupted by Ctrl-C
-            await self._interrupt(gen, started)
+        except BaseException:  # Cancelled, also in a group of exceptions, or KeyboardInterrupt.
+            await self._cancel_query(gen, started)
             raise
         raise _WaitTimeout("wait timeout expired")
 
-    async def _interrupt(self, gen: PQGen[Any], started: bool) -> None:
-        """End the running query, if any, and take its answer, or close the connection."""
+    async def _cancel_query(self, gen: PQGen[Any], started: bool) -> None:
+        """Cancel the running query, if any, and read its result, or close the connection."""
         if self.pgconn.transaction_status != pq.TransactionStatus.ACTIVE:
             return
-        with trio.move_on_after(CANCEL_SECONDS, shield=True):
-            # The query's own failure, most likely that it was cancelled, is as good an end
-            # as any: what counts is whether the connection is still busy.
+        with trio.move_on_after(CANCEL_TIMEOUT, shield=True):
+            # The query usually ends with the error that it was cancelled. How it ends does
+            # not matter, as long as the connection is no longer busy.
             with suppress(psycopg.Error):
-                await self.cancel_safe(timeout=CANCEL_SECONDS)
+                await self.cancel_safe(timeout=CANCEL_TIMEOUT)
                 await drive(gen, self.pgconn.socket, Ready.NONE if started else None)
         if self.pgconn.transaction_status == pq.TransactionStatus.ACTIVE:
-            self.abandon()
+            self.close_nowait()
 
     async def cancel_safe(self, *, timeout: float = 30.0) -> None:
-        """Ask the server to cancel what runs. Raises CancellationTimeout, OperationalError.
+        """Ask the server to cancel the running query. Returns before the query has ended.
 
-        Cancelled itself, it closes the connection: nobody else will end what runs on it.
+        Raises CancellationTimeout after `timeout` seconds, and OperationalError. A call that
+        times out or is cancelled closes the connection: nothing else would end the query.
         """
         if not self._should_cancel():
             return
@@ -182,21 +187,24 @@ class TrioConnection(psycopg.AsyncConnection[Row]):
                 else:
                     await trio.to_thread.run_sync(self.cancel, abandon_on_cancel=True)
             except trio.Cancelled:
-                self.abandon()
+                self.close_nowait()
                 raise
         if scope.cancelled_caught:
             raise CancellationTimeout("cancellation timeout expired")
 
-    def abandon(self) -> None:
-        """Close the connection at once, whatever runs on it; harmless if it is closed."""
+    def close_nowait(self) -> None:
+        """Close the connection without waiting, even if a query is running.
+
+        Does nothing if the connection is closed already.
+        """
         if not self.closed:
             trio.lowlevel.notify_closing(self.pgconn.socket)
             self._closed = True
             self.pgconn.finish()
 
     async def close(self) -> None:
-        """Close the connection, whatever runs on it. Does not wait, so it always closes."""
-        self.abandon()
+        """Do what `close_nowait` does. Since this does not wait, it cannot be cancelled."""
+        self.close_nowait()
 
     async def __aexit__(
         self,
@@ -207,39 +215,39 @@ class TrioConnection(psycopg.AsyncConnection[Row]):
         try:
             await super().__aexit__(exc_type, exc_val, exc_tb)
         finally:
-            self.abandon()
+            self.close_nowait()
 
     @asynccontextmanager
     async def transaction(
         self, savepoint_name: str | None = None, force_rollback: bool = False
     ) -> AsyncIterator[AsyncTransaction]:
-        async with self._closed_if_cancelled():
+        async with self._close_if_cancelled():
             async with super().transaction(savepoint_name, force_rollback) as transaction:
                 yield transaction
 
     @asynccontextmanager
     async def pipeline(self) -> AsyncIterator[AsyncPipeline]:
-        async with self._closed_if_cancelled():
+        async with self._close_if_cancelled():
             async with super().pipeline() as pipeline:
                 yield pipeline
 
     @asynccontextmanager
     async def _pipeline_nolock(self) -> AsyncIterator[AsyncPipeline]:
-        # What `executemany` uses, holding the lock.
-        async with self._closed_if_cancelled():
+        # `executemany` uses this one, while it holds the lock.
+        async with self._close_if_cancelled():
             async with super()._pipeline_nolock() as pipeline:
                 yield pipeline
 
     @asynccontextmanager
-    async def _closed_if_cancelled(self) -> AsyncIterator[None]:
-        """Close the connection if a block ends cancelled.
+    async def _close_if_cancelled(self) -> AsyncIterator[None]:
+        """Close the connection if the block ends because it was cancelled.
 
-        Everything that would tidy up, a ROLLBACK or a Sync, has to wait, and under trio
-        whoever is cancelled stays so. Closing does it without waiting.
+        Under trio a cancelled scope stays cancelled, so psycopg cannot wait for a ROLLBACK or
+        a Sync. Closing the connection has the same effect and does not wait.
         """
         try:
             yield
         except BaseException:
             if trio.current_effective_deadline() == -inf:
-                self.abandon()
+                self.close_nowait()
             raise

@@ -1,4 +1,7 @@
-"""Driving psycopg's generators: they yield what they wait for, trio does the waiting."""
+"""Runs psycopg's generators under trio: they yield what to wait for, and trio waits.
+
+The counterpart of `psycopg.waiting`, which does the same for threads and asyncio.
+"""
 
 import select
 from collections.abc import Awaitable, Callable
@@ -18,14 +21,14 @@ _EVENTS = {
 
 
 async def drive(gen: PQGen[RV], fileno: int, first: Ready | None = None) -> RV:
-    """Run a generator that waits for one socket, and return what it returns.
+    """Run a generator that waits for the socket `fileno`; return the generator's result.
 
-    Raises what the generator raises, and OperationalError if the socket was closed
-    meanwhile. Cancelled, it leaves the generator suspended: `drive` goes on with it if
-    `first` is Ready.NONE, the answer to its last question.
+    Raises what the generator raises, and OperationalError if another task closes the socket.
+    A cancelled call leaves the generator suspended; call `drive` again with `first` set to
+    Ready.NONE to resume it.
     """
     try:
-        want = gen.send(cast(Ready, first))  # None, as ever, starts a generator
+        want = gen.send(cast(Ready, first))  # None starts a generator.
         while True:
             want = gen.send(await _until_ready(fileno, want))
     except StopIteration as stop:
@@ -34,9 +37,10 @@ async def drive(gen: PQGen[RV], fileno: int, first: Ready | None = None) -> RV:
 
 
 async def drive_connecting(gen: PQGenConn[RV]) -> RV:
-    """Like `drive`, for a generator that yields the socket too, since it may change.
+    """Run a generator that also yields the socket to wait for; return its result.
 
-    Cancelled, it closes the generator, and so what the generator has opened.
+    Raises what `drive` raises. The generator is closed in any case, so a cancelled call
+    leaves nothing open.
     """
     try:
         await trio.lowlevel.checkpoint_if_cancelled()
@@ -50,14 +54,14 @@ async def drive_connecting(gen: PQGenConn[RV]) -> RV:
         gen.close()
 
 
-def readable(fileno: int) -> bool:
-    """Whether something has come in on the socket, be it the end of the connection."""
+def is_readable(fileno: int) -> bool:
+    """Return whether the socket has received data, an error, or the end of the connection."""
     return bool(_poll(fileno, Wait.R))
 
 
 async def _until_ready(fileno: int, want: Wait) -> Ready:
-    # Nearly every wait for writing is over before it began. A checkpoint all the same: a
-    # long pipeline or COPY must neither starve the other tasks nor miss a cancellation.
+    # A socket is nearly always writable at once, and polling is cheaper than waiting. The
+    # checkpoint lets other tasks run, and cancellation take effect, during a long COPY.
     if want != Wait.R and (ready := _poll(fileno, want)):
         await trio.lowlevel.checkpoint()
         return ready
@@ -76,17 +80,17 @@ async def _until_ready(fileno: int, want: Wait) -> Ready:
 async def _until_either(fileno: int) -> Ready:
     ready = Ready.NONE
 
-    async def until(wait: Callable[[int], Awaitable[None]], means: Ready) -> None:
+    async def wait_for(wait: Callable[[int], Awaitable[None]], result: Ready) -> None:
         nonlocal ready
-        # If the socket is closed under us, the generator finds out by itself.
+        # If another task closes the socket, the generator fails by itself when it goes on.
         with suppress(OSError, trio.ClosedResourceError):
             await wait(fileno)
-        ready = Ready(ready | means)
+        ready = Ready(ready | result)
         nursery.cancel_scope.cancel()
 
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(until, trio.lowlevel.wait_readable, Ready.R)
-        nursery.start_soon(until, trio.lowlevel.wait_writable, Ready.W)
+        nursery.start_soon(wait_for, trio.lowlevel.wait_readable, Ready.R)
+        nursery.start_soon(wait_for, trio.lowlevel.wait_writable, Ready.W)
     return ready
 
 
@@ -95,7 +99,7 @@ def _poll(fileno: int, want: Wait) -> Ready:
     poll.register(fileno, _EVENTS[want])
     ready = Ready.NONE
     for _, events in poll.poll(0):
-        # An error or a hang-up makes every attempt succeed in finding that out.
+        # After an error or a hang-up neither reading nor writing blocks: both fail at once.
         broken = events & (select.POLLERR | select.POLLHUP | select.POLLNVAL)
         if want & Wait.R and (events & select.POLLIN or broken):
             ready = Ready(ready | Ready.R)

@@ -1,4 +1,4 @@
-"""The Queue over Redis' pub/sub: hiredis for the protocol, trio for the I/O."""
+"""The Queue over Redis pub/sub: hiredis parses the protocol, trio does the I/O."""
 
 from sharechat.adapters.redis.queue import RedisQueue
 

@@ -1,4 +1,4 @@
-"""Whether the Queue works, and since when it does not."""
+"""Whether the Queue works, and why not."""
 
 import structlog
 
@@ -8,37 +8,40 @@ log = structlog.get_logger()
 
 
 class Health:
-    """Keeps what is wrong, for `check`, and logs a line when that begins and when it ends."""
+    """Remembers why the Queue does not work, and logs when an outage begins and ends."""
 
     def __init__(self) -> None:
         self._reason: str | None = "it is not running"
-        self._told = False
+        self._outage_logged = False
 
     @property
-    def good(self) -> bool:
+    def working(self) -> bool:
         return self._reason is None
 
-    def lose(self, reason: str) -> None:
-        """The Queue does not work, or still does not, because of `reason`."""
+    def set_failed(self, reason: str) -> None:
+        """Record that the Queue does not work, and why. Logs the first failure of an outage."""
         self._reason = reason
-        if not self._told:
-            self._told = True
-            log.warning("queue lost", reason=reason)
+        if not self._outage_logged:
+            self._outage_logged = True
+            log.warning("queue unavailable", reason=reason)
 
-    def pending(self, reason: str) -> None:
-        """The Queue does not work, but nothing is wrong with it."""
+    def set_pending(self, reason: str) -> None:
+        """Record that the Queue does not work yet, or no longer, without a failure."""
         self._reason = reason
 
-    def regain(self, dropped: int) -> None:
-        """The Queue works; `dropped` payloads have been dropped since this was last said."""
-        if self._told:
-            log.info("queue regained", dropped=dropped)
-        elif dropped and self.good:
+    def set_working(self, dropped: int) -> None:
+        """Record that the Queue works.
+
+        `dropped` is the number of publications that were dropped since the last call.
+        """
+        if self._outage_logged:
+            log.info("queue available again", dropped=dropped)
+        elif dropped and self.working:
             log.warning("queue overloaded", dropped=dropped)
         self._reason = None
-        self._told = False
+        self._outage_logged = False
 
     def check(self) -> None:
-        """Raise UnavailableError unless the Queue works."""
+        """Return if the Queue works; raise UnavailableError, with the reason, if not."""
         if self._reason is not None:
-            raise UnavailableError(f"The Queue is away: {self._reason}.")
+            raise UnavailableError(f"The Queue is unavailable: {self._reason}.")

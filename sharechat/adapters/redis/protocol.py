@@ -1,4 +1,4 @@
-"""The wire, without any I/O: commands to bytes, bytes to replies."""
+"""The Redis protocol without any I/O: commands to bytes, bytes to replies."""
 
 from collections.abc import Callable
 from typing import Any, cast
@@ -6,15 +6,15 @@ from typing import Any, cast
 import hiredis
 
 pack = cast(Callable[[tuple[bytes, ...]], bytes], hiredis.pack_command)
-"""Return a command, given as its words, as the bytes that Redis reads."""
+"""Encode one command, given as its words, as the bytes to send to Redis."""
 
 
-class LostError(Exception):
-    """A connection to Redis could not be made or is of no more use; the text says why."""
+class ConnectionFailedError(Exception):
+    """A connection to Redis could not be made, or can no longer be used. The text says why."""
 
 
-class Parser:
-    """Takes the bytes of one connection and gives the replies that they make up."""
+class ReplyParser:
+    """Turns the bytes received on one connection into replies."""
 
     def __init__(self) -> None:
         self._reader = hiredis.Reader()
@@ -22,8 +22,8 @@ class Parser:
     def feed(self, data: bytes) -> list[Any]:
         """Return the replies that `data` completes.
 
-        A reply is bytes, int, None, a list of these, or, for an error that Redis reports, a
-        hiredis.ReplyError. Raises LostError if this is not Redis' protocol at all.
+        A reply is bytes, int, None, a list of these, or a hiredis.ReplyError if Redis reports
+        an error. Raises ConnectionFailedError if `data` is not the Redis protocol.
         """
         replies: list[Any] = []
         gets = self._reader.gets
@@ -32,12 +32,12 @@ class Parser:
             while (reply := gets()) is not False:
                 replies.append(reply)
         except hiredis.ProtocolError as error:
-            raise LostError(f"what answers there is not Redis: {error}") from error
+            raise ConnectionFailedError(f"the server is not Redis: {error}") from error
         return replies
 
 
-def raise_refusals(replies: list[Any]) -> None:
-    """Raise LostError if one of the replies to PUBLISH is an error."""
+def raise_for_errors(replies: list[Any]) -> None:
+    """Raise ConnectionFailedError if one of the replies to PUBLISH is an error."""
     for reply in replies:
         if isinstance(reply, hiredis.ReplyError):
-            raise LostError(f"Redis refused to publish: {reply}")
+            raise ConnectionFailedError(f"Redis refused to publish: {reply}")

@@ -1,4 +1,4 @@
-"""The Queue: the tasks that carry bytes between what decides and Redis."""
+"""The Queue over Redis: the tasks that do the I/O."""
 
 import secrets
 import ssl
@@ -8,13 +8,14 @@ from random import SystemRandom
 import structlog
 import trio
 
-from sharechat.adapters.redis.doubts import Doubts
 from sharechat.adapters.redis.health import Health
-from sharechat.adapters.redis.outbox import Outbox
-from sharechat.adapters.redis.protocol import LostError, pack, raise_refusals
-from sharechat.adapters.redis.redis_connection import Connection, connect
+from sharechat.adapters.redis.probe import Probe
+from sharechat.adapters.redis.protocol import ConnectionFailedError, pack, raise_for_errors
+from sharechat.adapters.redis.redis_connection import RedisConnection, connect
+from sharechat.adapters.redis.send_buffer import SendBuffer
 from sharechat.adapters.redis.subscriptions import Subscriptions
-from sharechat.adapters.redis.url import parse_server
+from sharechat.adapters.redis.unconfirmed import UnconfirmedRooms
+from sharechat.adapters.redis.url import parse_url
 from sharechat.domain.ids import RoomId
 from sharechat.domain.messages import Entry
 from sharechat.domain.ports import Listener
@@ -23,18 +24,22 @@ log = structlog.get_logger()
 
 _random = SystemRandom()
 
-_FIRST_DELAY = 0.05
-_LONGEST_DELAY = 2.0
+_MIN_BACKOFF = 0.05
+"""Seconds to wait at most before the first attempt to reconnect; doubles with each attempt."""
+
+_MAX_BACKOFF = 2.0
+"""Seconds to wait at most before any attempt to reconnect."""
 
 
 class RedisQueue:
-    """The Queue port over one Redis: a connection that subscribes and one that publishes.
+    """The Queue over one Redis: one connection subscribes, another one publishes.
 
-    Redis may vanish, freeze or lose a subscription at any time: a probe, published every
-    `probe_interval` seconds to a channel of this Queue's own, has to come back within
-    `timeout` seconds, and so has every answer to connecting; otherwise both connections
-    are made anew. What is published meanwhile, or beyond `buffer_size` bytes that wait, is
-    dropped; afterwards, whoever hears those rooms is told to look at them.
+    Redis may vanish, freeze or lose a subscription without a sign of it. So every
+    `probe_interval` seconds the Queue publishes a probe to a channel of its own. If the probe
+    does not come back within `timeout` seconds, both connections are made anew; likewise if
+    Redis does not answer within that time while connecting. What is published during an
+    outage, or while `buffer_size` bytes wait to be sent, is dropped; afterwards, the
+    subscribers of those rooms are told to look at them.
     """
 
     def __init__(
@@ -45,18 +50,18 @@ class RedisQueue:
         timeout: float = 3.0,
         buffer_size: int = 8 * 1024 * 1024,
     ) -> None:
-        """Take the URL, and do nothing yet. Raises ValueError if it is none of a Redis."""
-        self._server = parse_server(url)
+        """Parse the URL without any I/O. Raises ValueError if it is not a valid Redis URL."""
+        self._endpoint = parse_url(url)
         self._probe_interval = probe_interval
         self._timeout = timeout
-        # Redis' channels are the same for all of its databases; these are not.
-        prefix = f"sharechat:{self._server.database}:"
+        # All databases of one Redis share their channels, so the name has to tell them apart.
+        prefix = f"sharechat:{self._endpoint.database}:"
         self._probe_channel = f"{prefix}probe:{secrets.token_hex(16)}".encode()
         self._subscriptions = Subscriptions(f"{prefix}room:".encode(), self._probe_channel)
-        self._subscriptions_wait = _Signal()
-        self._outbox = Outbox(buffer_size)
-        self._doubts = Doubts()
-        self._outbox_waits = _Signal()
+        self._subscriptions_changed = _AutoResetEvent()
+        self._send_buffer = SendBuffer(buffer_size)
+        self._send_buffer_filled = _AutoResetEvent()
+        self._unconfirmed = UnconfirmedRooms()
         self._health = Health()
         self._tls_context: ssl.SSLContext | None = None
 
@@ -64,28 +69,26 @@ class RedisQueue:
         self._publish(room_id, entries)
 
     def publish_look(self, room_id: RoomId) -> None:
-        # On the wire that is a payload without entries.
         self._publish(room_id, ())
 
     def _publish(self, room_id: RoomId, entries: Sequence[Entry]) -> None:
-        if self._outbox.put(self._subscriptions.publication(room_id, entries)):
-            self._doubts.sent(room_id)
-            self._outbox_waits.set()
+        if self._send_buffer.put(self._subscriptions.publish_command(room_id, entries)):
+            self._unconfirmed.add_sent(room_id)
+            self._send_buffer_filled.set()
         else:
-            self._doubts.dropped(room_id)
+            self._unconfirmed.add_dropped(room_id)
 
     def _publish_looks(self, room_ids: Collection[RoomId]) -> None:
-        """Make the others look at rooms for which something may not have reached them."""
         for room_id in room_ids:
             self.publish_look(room_id)
 
     def subscribe(self, room_id: RoomId) -> None:
         self._subscriptions.add(room_id)
-        self._subscriptions_wait.set()
+        self._subscriptions_changed.set()
 
     def unsubscribe(self, room_id: RoomId) -> None:
         self._subscriptions.discard(room_id)
-        self._subscriptions_wait.set()
+        self._subscriptions_changed.set()
 
     def check(self) -> None:
         self._health.check()
@@ -100,130 +103,117 @@ class RedisQueue:
 
         Cancelling closes both connections and drops what has not been sent.
         """
-        self._health.pending(f"connecting to {self._server}")
+        self._health.set_pending(f"connecting to {self._endpoint}")
         task_status.started()
-        longest_delay = _FIRST_DELAY
+        backoff = _MIN_BACKOFF
         try:
             while True:
                 began = trio.current_time()
                 try:
-                    await self._serve(listener)
-                except* LostError as losses:
-                    self._health.lose(_reason(losses))
-                # Not for connections that work but never for long: those would come and
-                # go, and be logged, twenty times a second.
+                    await self._run_connected(listener)
+                except* ConnectionFailedError as errors:
+                    self._health.set_failed(_first_reason(errors))
+                # Connections that are lost again at once do not reset the backoff: otherwise
+                # they would be remade, and logged, twenty times a second.
                 if trio.current_time() - began > 2 * self._timeout:
-                    longest_delay = _FIRST_DELAY
-                # Anything up to the longest, so that the processes do not come all at once.
-                await trio.sleep(_random.uniform(0, longest_delay))
-                longest_delay = min(2 * longest_delay, _LONGEST_DELAY)
+                    backoff = _MIN_BACKOFF
+                # A random share of the backoff, so that processes do not reconnect together.
+                await trio.sleep(_random.uniform(0, backoff))
+                backoff = min(2 * backoff, _MAX_BACKOFF)
         finally:
-            self._health.pending("it is not running")
+            self._health.set_pending("it is not running")
 
-    async def _serve(self, listener: Listener) -> None:
-        """Connect and carry messages. Ends with LostErrors, alone or in a group."""
+    async def _run_connected(self, listener: Listener) -> None:
+        """Connect, and carry messages until a connection fails.
+
+        Ends by raising ConnectionFailedError, alone or in a group.
+        """
         context = self._make_tls_context()
         async with (
-            connect(self._server, b"sharechat-publisher", context, self._timeout) as publisher,
-            connect(self._server, b"sharechat-subscriber", context, self._timeout) as subscriber,
+            connect(self._endpoint, b"sharechat-publisher", context, self._timeout) as publisher,
+            connect(self._endpoint, b"sharechat-subscriber", context, self._timeout) as subscriber,
         ):
-            probe = _Probe()
+            probe = Probe()
             self._subscriptions.restart()
-            self._subscriptions_wait.set()
-            self._outbox.open()
-            self._publish_looks(self._doubts.take_all())
+            self._subscriptions_changed.set()
+            self._send_buffer.open()
+            self._publish_looks(self._unconfirmed.take_all())
             try:
                 async with trio.open_nursery() as nursery:
                     nursery.start_soon(self._receive, subscriber, listener, probe)
                     nursery.start_soon(self._send_subscriptions, subscriber)
-                    nursery.start_soon(self._send_published, publisher)
-                    nursery.start_soon(self._receive_replies, publisher)
-                    nursery.start_soon(self._probe, probe)
+                    nursery.start_soon(self._send_publications, publisher)
+                    nursery.start_soon(self._check_replies, publisher)
+                    nursery.start_soon(self._run_probe, probe)
             finally:
-                self._outbox.close()
+                self._send_buffer.close()
 
     def _make_tls_context(self) -> ssl.SSLContext | None:
-        # Here, because it reads files, and once, because it takes tens of milliseconds.
-        if self._tls_context is None and self._server.tls is not None:
+        # Not in __init__ because this reads files; once because it takes tens of milliseconds.
+        if self._tls_context is None and self._endpoint.tls is not None:
             try:
-                self._tls_context = self._server.make_tls_context()
+                self._tls_context = self._endpoint.make_tls_context()
             except (OSError, ValueError) as error:
-                raise LostError(f"the ssl_ options of the URL do not work: {error}") from error
+                reason = f"the ssl_ options of the URL cannot be used: {error}"
+                raise ConnectionFailedError(reason) from error
         return self._tls_context
 
-    async def _receive(self, subscriber: Connection, listener: Listener, probe: "_Probe") -> None:
+    async def _receive(self, subscriber: RedisConnection, listener: Listener, probe: Probe) -> None:
         while True:
             received = self._subscriptions.receive(await subscriber.receive())
             for room_id, entries in received.heard:
                 listener.heard(room_id, entries)
-            if received.garbled:
-                log.warning("queue payloads not understood", room_ids=sorted(received.garbled))
+            if received.malformed:
+                log.warning("malformed queue payloads", room_ids=sorted(received.malformed))
             if received.missed:
                 listener.missed(received.missed)
-            if received.probe_heard:
-                probe.heard.set()
-            for token in received.probes:
-                probe.returned(token)
+            if received.probe_subscribed:
+                probe.subscribed.set()
+            for token in received.probe_tokens:
+                probe.receive(token)
 
-    async def _send_subscriptions(self, subscriber: Connection) -> None:
+    async def _send_subscriptions(self, subscriber: RedisConnection) -> None:
         while True:
-            await self._subscriptions_wait.wait()
+            await self._subscriptions_changed.wait()
             while commands := self._subscriptions.next_commands():
                 await subscriber.send(commands)
 
-    async def _send_published(self, publisher: Connection) -> None:
+    async def _send_publications(self, publisher: RedisConnection) -> None:
         while True:
-            await self._outbox_waits.wait()
-            if commands := self._outbox.take():
+            await self._send_buffer_filled.wait()
+            if commands := self._send_buffer.take():
                 await publisher.send(commands)
 
-    async def _receive_replies(self, publisher: Connection) -> None:
+    async def _check_replies(self, publisher: RedisConnection) -> None:
         while True:
-            raise_refusals(await publisher.receive())
+            raise_for_errors(await publisher.receive())
 
-    async def _probe(self, probe: "_Probe") -> None:
-        await self._in_time(probe.heard, "did not confirm a subscription")
+    async def _run_probe(self, probe: Probe) -> None:
+        await self._wait_in_time(probe.subscribed, "did not confirm a subscription")
         while True:
-            probe.leave()
-            self._doubts.probe_sent()
-            self._outbox.put(pack((b"PUBLISH", self._probe_channel, probe.token)), urgent=True)
-            self._outbox_waits.set()
-            await self._in_time(probe.back, "did not send back the probe")
-            self._doubts.probe_returned()
-            self._publish_looks(self._doubts.take_dropped())
-            self._health.regain(self._outbox.take_dropped())
+            probe.start_round()
+            self._unconfirmed.probe_sent()
+            command = pack((b"PUBLISH", self._probe_channel, probe.token))
+            self._send_buffer.put(command, urgent=True)
+            self._send_buffer_filled.set()
+            await self._wait_in_time(probe.returned, "did not send back the probe")
+            self._unconfirmed.probe_returned()
+            self._publish_looks(self._unconfirmed.take_dropped())
+            self._health.set_working(self._send_buffer.take_dropped())
             await trio.sleep(self._probe_interval)
 
-    async def _in_time(self, event: trio.Event, fault: str) -> None:
-        # In two halves: when it is this process that stood still, the first is over at
-        # once, and during the second what Redis has long sent is read.
+    async def _wait_in_time(self, event: trio.Event, fault: str) -> None:
+        # In two halves: if this process itself was suspended, the first deadline has passed
+        # when it resumes, and the second half leaves time to read what Redis has sent.
         for _ in range(2):
             with trio.move_on_after(self._timeout / 2):
                 await event.wait()
                 return
-        raise LostError(f"{self._server} {fault} within {self._timeout:g} s")
+        raise ConnectionFailedError(f"{self._endpoint} {fault} within {self._timeout:g} s")
 
 
-class _Probe:
-    """What one pair of connections has shown: that it subscribes, that the probe comes back."""
-
-    def __init__(self) -> None:
-        self.heard = trio.Event()
-        """The probe's channel is heard."""
-        self.leave()
-
-    def leave(self) -> None:
-        """Begin a new round."""
-        self.token = secrets.token_bytes(8)
-        self.back = trio.Event()
-
-    def returned(self, token: bytes) -> None:
-        if token == self.token:
-            self.back.set()
-
-
-class _Signal:
-    """Wakes the one task that waits, or that will: a trio.Event for use again and again."""
+class _AutoResetEvent:
+    """An event for one waiting task that is unset again when `wait` returns."""
 
     def __init__(self) -> None:
         self._event = trio.Event()
@@ -232,12 +222,12 @@ class _Signal:
         self._event.set()
 
     async def wait(self) -> None:
-        """Wait for `set`, and unset it."""
+        """Wait until `set` is called, unless it was called since the last `wait`."""
         await self._event.wait()
         self._event = trio.Event()
 
 
-def _reason(error: BaseException) -> str:
+def _first_reason(error: BaseException) -> str:
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
     return str(error)

@@ -1,4 +1,4 @@
-"""One connection to Redis: open with deadlines, closed whatever happens."""
+"""One connection to Redis. Every wait has a deadline, except the wait for the next reply."""
 
 import os
 import socket
@@ -10,125 +10,138 @@ from typing import Any
 import hiredis
 import trio
 
-from sharechat.adapters.redis.protocol import LostError, Parser, pack
-from sharechat.adapters.redis.url import Server
+from sharechat.adapters.redis.protocol import ConnectionFailedError, ReplyParser, pack
+from sharechat.adapters.redis.url import Endpoint
 
 
-class Connection:
-    """Bytes out, replies in. One task may send while another receives."""
+class RedisConnection:
+    """Sends bytes and receives replies. One task may send while another one receives."""
 
-    def __init__(self, stream: trio.abc.Stream, server: Server, timeout: float) -> None:
+    def __init__(self, stream: trio.abc.Stream, endpoint: Endpoint, timeout: float) -> None:
         self._stream = stream
-        self._server = server
+        self._endpoint = endpoint
         self._timeout = timeout
-        self._parser = Parser()
+        self._parser = ReplyParser()
 
     async def send(self, data: bytes) -> None:
-        """Send `data`, whole commands.
+        """Send `data`, which must consist of whole commands.
 
-        Raises LostError if that fails or takes too long. After that, or after being
-        cancelled, the connection is of no use: a command may be cut in two.
+        Raises ConnectionFailedError if that fails or takes longer than the timeout. After
+        that, or after a cancelled call, the connection can only be closed: the last command
+        may have been sent in part.
         """
         try:
             with trio.fail_after(self._timeout):
                 await self._stream.send_all(data)
         except trio.TooSlowError:
-            raise LostError(f"{self._server} took in nothing for {self._timeout:g} s") from None
+            raise ConnectionFailedError(
+                f"{self._endpoint} did not accept the data within {self._timeout:g} s"
+            ) from None
         except trio.BrokenResourceError as error:
-            raise LostError(f"the connection to {self._server} broke: {_reason(error)}") from error
+            raise self._broken(error) from error
 
     async def receive(self) -> list[Any]:
-        """Wait for bytes and return the replies that they complete, perhaps none.
+        """Wait for bytes and return the replies that they complete, possibly none.
 
-        Raises LostError once the connection has ended. Cancelling loses nothing.
+        Waits without a deadline. Raises ConnectionFailedError once the connection has ended.
+        A cancelled call loses nothing.
         """
         try:
             data = await self._stream.receive_some()
         except trio.BrokenResourceError as error:
-            raise LostError(f"the connection to {self._server} broke: {_reason(error)}") from error
+            raise self._broken(error) from error
         if not data:
-            raise LostError(f"{self._server} closed the connection")
+            raise ConnectionFailedError(f"{self._endpoint} closed the connection")
         return self._parser.feed(bytes(data))
 
-    async def introduce(self, name: bytes) -> None:
+    async def initialize(self, name: bytes) -> None:
         """Authenticate, select the database and set the connection's name.
 
-        Raises LostError with what Redis has against it.
+        Raises ConnectionFailedError, with the error of Redis, if Redis refuses. The name only
+        helps people who read CLIENT LIST, so Redis may refuse to set it.
         """
         commands = []
-        if self._server.username or self._server.password:
-            words = [self._server.username, self._server.password]
+        if self._endpoint.username or self._endpoint.password:
+            words = [self._endpoint.username, self._endpoint.password]
             commands.append((b"AUTH", *(word.encode() for word in words if word)))
-        if self._server.database:
-            commands.append((b"SELECT", b"%d" % self._server.database))
+        if self._endpoint.database:
+            commands.append((b"SELECT", b"%d" % self._endpoint.database))
         commands.append((b"CLIENT", b"SETNAME", name))
         await self.send(b"".join(map(pack, commands)))
         replies: list[Any] = []
         while len(replies) < len(commands):
             replies += await self.receive()
             for reply in replies:
-                if isinstance(reply, hiredis.ReplyError) and not _is_about_name(reply):
-                    raise LostError(f"{self._server} refused: {self._without_secret(reply)}")
+                if isinstance(reply, hiredis.ReplyError) and not _is_about_the_name(reply):
+                    raise ConnectionFailedError(
+                        f"{self._endpoint} refused: {self._redact(str(reply))}"
+                    )
 
-    def _without_secret(self, error: hiredis.ReplyError) -> str:
-        # A server that knows no AUTH quotes the words that came with it.
-        text = str(error)
-        return text.replace(self._server.password, "***") if self._server.password else text
+    def _redact(self, text: str) -> str:
+        # A server that does not support AUTH quotes its arguments in the error.
+        return text.replace(self._endpoint.password, "***") if self._endpoint.password else text
+
+    def _broken(self, error: trio.BrokenResourceError) -> ConnectionFailedError:
+        return ConnectionFailedError(
+            f"the connection to {self._endpoint} broke: {_describe(error)}"
+        )
 
 
 @asynccontextmanager
 async def connect(
-    server: Server, name: bytes, context: ssl.SSLContext | None, timeout: float
-) -> AsyncGenerator[Connection, None]:
-    """Connect to `server` for as long as the block lasts, authenticated and named.
+    endpoint: Endpoint, name: bytes, context: ssl.SSLContext | None, timeout: float
+) -> AsyncGenerator[RedisConnection, None]:
+    """Open an authenticated connection called `name`, and close it when the block ends.
 
-    Raises LostError if it does not answer, or not within `timeout` seconds, or refuses.
+    Uses TLS if there is a `context`. Raises ConnectionFailedError if Redis cannot be reached,
+    refuses, or takes longer than `timeout` seconds for a step. The same timeout later applies
+    to every `send`.
     """
-    # Each step has its own deadline, because none may span the `yield`.
+    # Each step has a deadline of its own, because a cancel scope must not contain the `yield`.
     try:
         with trio.fail_after(timeout):
-            stream: trio.abc.Stream = await _open(server)
+            stream: trio.abc.Stream = await _open_stream(endpoint)
     except (OSError, trio.TooSlowError) as error:
-        raise _failed(server, error, timeout) from error
+        raise _connect_error(endpoint, error, timeout) from error
     if context is not None:
-        stream = trio.SSLStream(stream, context, server_hostname=server.host)
+        stream = trio.SSLStream(stream, context, server_hostname=endpoint.host)
     try:
-        connection = Connection(stream, server, timeout)
+        connection = RedisConnection(stream, endpoint, timeout)
         try:
             with trio.fail_after(timeout):
                 if isinstance(stream, trio.SSLStream):
                     await stream.do_handshake()
-                await connection.introduce(name)
+                await connection.initialize(name)
         except (trio.BrokenResourceError, trio.TooSlowError) as error:
-            raise _failed(server, error, timeout) from error
+            raise _connect_error(endpoint, error, timeout) from error
         yield connection
     finally:
-        # Nothing that waits is worth a goodbye, and a frozen server would not answer one.
+        # A graceful TLS close would wait for a server that may be frozen.
         await trio.aclose_forcefully(stream)
 
 
-async def _open(server: Server) -> trio.SocketStream:
-    if server.path is not None:
-        return await trio.open_unix_socket(server.path)
-    return await trio.open_tcp_stream(server.host, server.port)
+async def _open_stream(endpoint: Endpoint) -> trio.SocketStream:
+    if endpoint.path is not None:
+        return await trio.open_unix_socket(endpoint.path)
+    return await trio.open_tcp_stream(endpoint.host, endpoint.port)
 
 
-def _failed(server: Server, error: Exception, timeout: float) -> LostError:
+def _connect_error(endpoint: Endpoint, error: Exception, timeout: float) -> ConnectionFailedError:
     slow = isinstance(error, trio.TooSlowError)
-    reason = f"no answer within {timeout:g} s" if slow else _reason(error)
-    return LostError(f"connecting to {server} failed: {reason}")
+    reason = f"no answer within {timeout:g} s" if slow else _describe(error)
+    return ConnectionFailedError(f"connecting to {endpoint} failed: {reason}")
 
 
-def _reason(error: BaseException) -> str:
-    """Return what is at the bottom of `error`, in words.
+def _describe(error: BaseException) -> str:
+    """Return the text of the operating system's or OpenSSL's error that caused `error`.
 
-    Trio wraps what the operating system said, once for each address that it tried.
+    Trio wraps it in other errors and, if a name has several addresses, in a group.
     """
     while True:
         if isinstance(error, BaseExceptionGroup):
             error = error.exceptions[0]
         elif isinstance(error, ssl.SSLError | socket.gaierror):
-            # Their numbers are none of the operating system's.
+            # These are OSErrors, but their numbers are not the operating system's.
             return error.strerror or str(error)
         elif isinstance(error, OSError) and error.errno is not None:
             return os.strerror(error.errno)
@@ -138,7 +151,7 @@ def _reason(error: BaseException) -> str:
             return str(error) or type(error).__name__
 
 
-def _is_about_name(error: hiredis.ReplyError) -> bool:
-    # The name only helps whoever looks at CLIENT LIST; some users and proxies may not set it.
+def _is_about_the_name(error: hiredis.ReplyError) -> bool:
+    # Some users and proxies may not send CLIENT SETNAME.
     text = str(error).lower()
     return text.startswith(("noperm", "err unknown")) and "client" in text

@@ -1,4 +1,4 @@
-"""What to say and what was heard: all that is decided about rooms, without any I/O."""
+"""Which channels to subscribe to and what messages mean, without any I/O."""
 
 import secrets
 from collections.abc import Sequence
@@ -7,38 +7,39 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from sharechat.adapters.redis.protocol import LostError, pack
+from sharechat.adapters.redis.protocol import ConnectionFailedError, pack
 from sharechat.domain.ids import RoomId
 from sharechat.domain.messages import Entry
 
-_AT_ONCE = 1_000
-"""Channels in one command: few enough that Redis serves others in between."""
+_CHANNELS_PER_COMMAND = 1_000
+"""Few enough for Redis to serve other clients between two commands."""
 
 _TAG_SIZE = 8
-"""Each payload begins with so many bytes that tell who published it."""
+"""Bytes at the start of each payload that identify the process that published it."""
 
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(list[Entry]).decode
 
 
 class Received(NamedTuple):
-    """What a run of replies comes down to."""
+    """What a sequence of replies means."""
 
     heard: list[tuple[RoomId, list[Entry]]]
     missed: set[RoomId]
-    """Rooms that are heard from now on, and those of `garbled`."""
-    garbled: set[RoomId]
-    """Rooms with a payload that could not be understood."""
-    probes: list[bytes]
-    probe_heard: bool
-    """Whether the probe's channel is heard from now on."""
+    """Rooms to look at: just subscribed to, published without entries, or in `malformed`."""
+    malformed: set[RoomId]
+    """Rooms with a payload that could not be decoded."""
+    probe_tokens: list[bytes]
+    probe_subscribed: bool
+    """Whether the subscription to the probe's channel was confirmed."""
 
 
 class Subscriptions:
-    """Which rooms are wanted, which of them Redis is still to be told of, and their payloads.
+    """The rooms that are wanted, the changes that Redis has not been told of, and the payloads.
 
-    Every wish becomes a command, also where the channel may have been subscribed to already:
-    Redis confirms it again, so what came between two wishes is never taken for heard.
+    Adding a room always leads to a SUBSCRIBE, even if Redis may have the subscription
+    already. Redis confirms each SUBSCRIBE, and a confirmation counts as a possible miss. So
+    whatever was published between `discard` and `add` is never taken for heard.
     """
 
     def __init__(self, prefix: bytes, probe_channel: bytes) -> None:
@@ -46,33 +47,38 @@ class Subscriptions:
         self._probe_channel = probe_channel
         self._tag = secrets.token_bytes(_TAG_SIZE)
         self._wanted: dict[bytes, RoomId] = {}
-        # A dict, for it keeps the order.
+        # A dict instead of a set because it keeps the order.
         self._changed: dict[bytes, None] = {}
 
-    def publication(self, room_id: RoomId, entries: Sequence[Entry]) -> bytes:
-        """Return the command that publishes `entries` to all others who want the room."""
+    def publish_command(self, room_id: RoomId, entries: Sequence[Entry]) -> bytes:
+        """Return the command that publishes `entries` to the other processes in the room.
+
+        Without entries, it tells those processes to look at the room.
+        """
         payload = self._tag + _encode(list(entries))
         return pack((b"PUBLISH", self._channel(room_id), payload))
 
     def add(self, room_id: RoomId) -> None:
+        """Want a room from now on."""
         channel = self._channel(room_id)
         self._wanted[channel] = room_id
         self._changed[channel] = None
 
     def discard(self, room_id: RoomId) -> None:
+        """No longer want a room; does nothing if it was not wanted."""
         channel = self._channel(room_id)
         if self._wanted.pop(channel, None) is not None:
             self._changed[channel] = None
 
     def restart(self) -> None:
-        """Start over on a new connection, on which nothing is subscribed to yet."""
+        """Begin again on a new connection, which has no subscriptions yet."""
         self._changed = dict.fromkeys((self._probe_channel, *self._wanted))
 
     def next_commands(self) -> bytes:
-        """Return what is to be sent next; nothing if Redis has been told of everything."""
+        """Return the next commands to send; empty if Redis has been told of every change."""
         subscribe: list[bytes] = []
         unsubscribe: list[bytes] = []
-        for channel in list(islice(self._changed, _AT_ONCE)):
+        for channel in list(islice(self._changed, _CHANNELS_PER_COMMAND)):
             del self._changed[channel]
             wanted = channel in self._wanted or channel == self._probe_channel
             (subscribe if wanted else unsubscribe).append(channel)
@@ -84,16 +90,16 @@ class Subscriptions:
         return commands
 
     def receive(self, replies: list[Any]) -> Received:
-        """Return what `replies` say. Raises LostError if one is an error.
+        """Return what `replies` mean. Raises ConnectionFailedError if one is an error.
 
-        What comes for a room that is no longer wanted is dropped, and so is what came from
-        here: this process had it before Redis did.
+        Payloads for a room that is no longer wanted are dropped, and so are those that this
+        process published itself: it had the entries before Redis did.
         """
-        received = Received([], set(), set(), [], probe_heard=False)
+        received = Received([], set(), set(), [], probe_subscribed=False)
         wanted, tag = self._wanted, self._tag
         for reply in replies:
             if not isinstance(reply, list):
-                raise LostError(f"Redis refused a subscription: {reply}")
+                raise ConnectionFailedError(f"Redis refused a subscription: {reply}")
             kind, channel, content = reply
             room_id = wanted.get(channel)
             if kind == b"message":
@@ -107,15 +113,15 @@ class Subscriptions:
                         else:
                             received.missed.add(room_id)
                     except msgspec.DecodeError:
-                        received.garbled.add(room_id)
+                        received.malformed.add(room_id)
                 elif channel == self._probe_channel:
-                    received.probes.append(content)
+                    received.probe_tokens.append(content)
             elif kind == b"subscribe":
                 if room_id is not None:
                     received.missed.add(room_id)
                 elif channel == self._probe_channel:
-                    received = received._replace(probe_heard=True)
-        received.missed.update(received.garbled)
+                    received = received._replace(probe_subscribed=True)
+        received.missed.update(received.malformed)
         return received
 
     def _channel(self, room_id: RoomId) -> bytes:

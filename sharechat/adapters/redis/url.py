@@ -1,11 +1,11 @@
-"""Where Redis is and how to get in, as its URL says."""
+"""Redis URLs: parsed into an endpoint with credentials and TLS options."""
 
 import ssl
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
 
-from redis.connection import parse_url
+from redis.connection import parse_url as parse_with_redis_py
 
 _VERIFY_MODES = {
     "none": ssl.CERT_NONE,
@@ -27,18 +27,21 @@ _TLS_OPTIONS = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class Server:
-    """One Redis server. As text it is its address, without any secret."""
+class Endpoint:
+    """Where a Redis server listens and how to connect to it.
+
+    Its `str` is the address alone, and its `repr` contains no password.
+    """
 
     host: str = "localhost"
     port: int = 6379
     path: str | None = None
-    """Of its Unix socket, which then counts instead of `host` and `port`."""
+    """The path of a Unix socket, used instead of `host` and `port` if it is not None."""
     username: str = ""
     password: str = field(default="", repr=False)
     database: int = 0
     tls: dict[str, Any] | None = field(default=None, repr=False)
-    """The URL's ssl_* options, or None if it is not spoken to over TLS."""
+    """The URL's ssl_* options, or None for a connection without TLS."""
 
     def __str__(self) -> str:
         if self.path is not None:
@@ -46,9 +49,10 @@ class Server:
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
     def make_tls_context(self) -> ssl.SSLContext:
-        """Return the context that the ssl_* options describe: by default, verify everything.
+        """Return the context that the ssl_* options describe.
 
-        Reads the files that they name. Raises OSError or ValueError if these are no good.
+        By default the server's certificate and host name are verified. Reads the files that
+        the options name. Raises OSError or ValueError if an option or a file is not valid.
         """
         options = self.tls or {}
         context = ssl.create_default_context(
@@ -70,22 +74,22 @@ class Server:
         return context
 
 
-def parse_server(url: str) -> Server:
-    """Return the server that `url` names.
+def parse_url(url: str) -> Endpoint:
+    """Return the endpoint that `url` names.
 
-    The forms are redis-py's: `redis://[[user]:password@]host[:port][/database]`, `rediss://`
-    for TLS, `unix://path?db=database`, with the ssl_* options in the query. Options that only
-    matter to redis-py's own connections are ignored. Raises ValueError with a sentence that
-    does not repeat the URL, which may hold a password.
+    Takes the forms that redis-py takes: `redis://[[user]:password@]host[:port][/database]`,
+    `rediss://` for TLS and `unix://path?db=database`, with ssl_* options in the query. Other
+    options, which only concern redis-py's own connections, are ignored. Raises ValueError
+    with a sentence that does not quote the URL, since the URL may contain a password.
     """
     scheme = url.partition("://")[0]
     if scheme not in {"redis", "rediss", "unix"}:
         raise ValueError("The Redis URL must start with redis://, rediss:// or unix://.")
     try:
-        options: dict[str, Any] = parse_url(url)  # type: ignore[no-untyped-call]
+        options: dict[str, Any] = parse_with_redis_py(url)  # type: ignore[no-untyped-call]
     except ValueError:
-        # The reason can quote the URL: what follows an unquoted "/" in a password reads as
-        # a port that is none.
+        # The original error may quote a part of the password: if the password contains an
+        # unquoted "/", what precedes the "/" is parsed as a port.
         raise ValueError(
             "The Redis URL has a port or an option that is not valid, or a password whose "
             "special characters are not percent-encoded."
@@ -93,10 +97,10 @@ def parse_server(url: str) -> Server:
     database = options.get("db", 0)
     path = urlsplit(url).path.strip("/")
     if database < 0 or (scheme != "unix" and path and not path.isdecimal()):
-        raise ValueError("The database in the Redis URL must be a number from 0 on.")
+        raise ValueError("The database in the Redis URL must be a number, 0 or greater.")
     if scheme == "unix" and "path" not in options:
-        raise ValueError("The Redis URL names no path of a Unix socket.")
-    return Server(
+        raise ValueError("The Redis URL must contain the path of a Unix socket.")
+    return Endpoint(
         host=options.get("host", "localhost"),
         port=options.get("port", 6379),
         path=options.get("path"),
@@ -111,9 +115,9 @@ def _tls_options(options: dict[str, Any], scheme: str) -> dict[str, Any] | None:
     tls = {name: value for name, value in options.items() if name.startswith("ssl_")}
     if scheme != "rediss":
         if tls:
-            raise ValueError(f"The Redis URL has {min(tls)}, which needs rediss://.")
+            raise ValueError(f"The Redis URL has {min(tls)}, which requires rediss://.")
         return None
-    # Nothing about security is ignored in silence.
+    # Ignoring an option that concerns security could leave a connection less safe than meant.
     if unknown := tls.keys() - _TLS_OPTIONS:
         raise ValueError(f"The Redis URL has {min(unknown)}, which is not supported.")
     if tls.get("ssl_cert_reqs", "required") not in _VERIFY_MODES:
@@ -122,5 +126,7 @@ def _tls_options(options: dict[str, Any], scheme: str) -> dict[str, Any] | None:
         try:
             ssl.TLSVersion(tls["ssl_min_version"])
         except ValueError:
-            raise ValueError("ssl_min_version in the Redis URL is no version of TLS.") from None
+            raise ValueError(
+                "ssl_min_version in the Redis URL is not a valid TLS version."
+            ) from None
     return tls

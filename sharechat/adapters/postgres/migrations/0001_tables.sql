@@ -1,7 +1,8 @@
--- The source of truth: rooms, their logs, and who is in them through which process.
+-- The source of truth: the rooms, their logs, their members, and the processes that the
+-- members joined through.
 
--- Half of each page is left free, so that an append rewrites its room's row in place (HOT)
--- instead of in the index too; for the same reason `head` and `last_sent` have no index.
+-- `fillfactor` leaves half of each page free, so that an append can update its room's row
+-- without touching the index (HOT). For the same reason `head` and `last_sent` have no index.
 CREATE TABLE rooms (
     id uuid PRIMARY KEY,
     name text NOT NULL,
@@ -11,9 +12,9 @@ CREATE TABLE rooms (
     last_sent timestamptz NOT NULL DEFAULT clock_timestamp()
 ) WITH (fillfactor = 50);
 
--- No foreign key to rooms: rows come only from `append`, which holds the room's row locked,
--- so a check a row would tell nothing new; and a cascade over millions of messages would
--- keep whoever deletes a room waiting. They go in portions: see `removed_rooms`.
+-- No foreign key to `rooms`. Only `append` inserts rows, and it holds a lock on the room's row,
+-- so checking each row again would be wasted; and a cascade over millions of messages would
+-- make a DELETE of a room slow. Messages are deleted in batches instead: see `removed_rooms`.
 CREATE TABLE messages (
     room_id uuid NOT NULL,
     seq bigint NOT NULL,
@@ -24,11 +25,12 @@ CREATE TABLE messages (
     text text NOT NULL,
     sent timestamptz NOT NULL,
     PRIMARY KEY (room_id, seq),
-    -- Ids grow with time, so by id first it grows at one end, like the log itself.
+    -- Ids grow with time, so an index that begins with the id grows at its end only.
     UNIQUE (id, room_id)
 );
 
--- What the `joined` and `left` of the logs add up to; `joined` is the seq of the former.
+-- The members that follow from the `joined` and `left` entries of the logs. The column
+-- `joined` is the seq of the member's `joined` entry.
 CREATE TABLE members (
     room_id uuid NOT NULL REFERENCES rooms ON DELETE CASCADE,
     id uuid NOT NULL,
@@ -41,8 +43,8 @@ CREATE TABLE members (
 CREATE INDEX members_in_order ON members (room_id, joined);
 CREATE INDEX members_by_process ON members (process_id);
 
--- A dead process keeps its row for a day: a `joined` of its that was still under way ends
--- as an orphan, and the process cannot come back to life.
+-- A dead process keeps its row for at least a day. So if one of its `joined` entries is stored
+-- late, the member is found to be an orphan; and the process cannot open its lease again.
 CREATE TABLE processes (
     id uuid PRIMARY KEY,
     renewal bigint NOT NULL DEFAULT 0,
@@ -50,5 +52,5 @@ CREATE TABLE processes (
     died_at timestamptz
 );
 
--- Rooms that are gone but for messages, which nobody can see any more.
+-- Removed rooms whose messages have not been deleted yet. Nobody can read those messages.
 CREATE TABLE removed_rooms (id uuid PRIMARY KEY);

@@ -1,9 +1,11 @@
--- What has to be decided under a lock. Each statement of a VOLATILE function sees what was
--- committed before that statement began: what follows a lock sees all that the lock waited for.
+-- Decisions that need a lock. Each statement of a VOLATILE function sees what was committed
+-- before that statement began (PostgreSQL manual, "Function Volatility Categories"). So a
+-- statement after a lock sees the changes of every transaction that the lock waited for.
 
--- Stores drafts, given as arrays of equal length, and returns for each, in their order, its
--- place in the room's log and its time, or else why it was refused: 'room', 'lease' or
--- 'member'. If it had been stored before ('stored') what was stored then comes as well.
+-- Stores drafts, given as arrays of equal length. Returns one row for each draft, in their
+-- order. `outcome` is 'new', with the entry's `seq` and `sent`; or 'stored' if the draft was
+-- stored before, with all of the entry; or why the draft was refused: 'room', 'lease' or
+-- 'member'.
 CREATE FUNCTION append(
     process uuid, room_ids uuid[], ids uuid[], member_ids uuid[], member_names text[],
     types text[], texts text[]
@@ -11,7 +13,7 @@ CREATE FUNCTION append(
     outcome text, seq bigint, sent timestamptz,
     old_member_id uuid, old_member_name text, old_type text, old_text text
 ) LANGUAGE plpgsql
--- A plan that was made while the tables were small must still be right when they are large.
+-- A plan that was made while the tables were small must still be good when they are large.
 SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off
 SET plan_cache_mode = force_generic_plan
 AS $$
@@ -21,8 +23,8 @@ DECLARE
     lives boolean := true;
     stamp timestamptz;
 BEGIN
-    -- In the order of their ids, so that two writers never wait for each other. Only these
-    -- rooms count below: one that is created meanwhile is not locked.
+    -- Locking in the order of the ids prevents deadlocks. Below, only these rooms count as
+    -- existing: a room that was created since is not locked.
     locked := ARRAY(
         SELECT r.id FROM rooms r WHERE r.id = ANY (room_ids) ORDER BY r.id FOR NO KEY UPDATE
     );
@@ -36,14 +38,15 @@ BEGIN
             old.seq AS old_seq, old.sent AS old_sent, old.member_id AS old_member_id,
             old.member_name AS old_member_name, old.type AS old_type, old.text AS old_text,
             m.id IS NOT NULL AS was_member,
-            -- Whether this draft changes who is a member, and to what.
+            -- True if this draft adds its author to the members, false if it removes its
+            -- author, null if it does neither.
             CASE WHEN old.seq IS NULL AND (d.type = 'left' OR d.type = 'joined' AND lives)
                 THEN d.type = 'joined' END AS joins
         FROM unnest(room_ids, ids, member_ids, member_names, types, texts) WITH ORDINALITY
             AS d (room_id, id, member_id, member_name, type, text, place)
-        -- LATERAL and LIMIT make each of these a look-up by id, also for a planner that has
-        -- never seen the table full; "=" for the rooms would tempt it to use the index by
-        -- room instead, and to go through all that the room has.
+        -- LATERAL and LIMIT make the planner look up each row by id, even if its statistics
+        -- show empty tables. With "=" instead of IS NOT DISTINCT FROM, it might use the index
+        -- by room and scan all rows of the room.
         LEFT JOIN LATERAL (
             SELECT * FROM rooms r WHERE r.id = d.room_id LIMIT 1
         ) r ON d.room_id = ANY (locked)
@@ -60,8 +63,8 @@ BEGIN
             WHEN NOT has_room THEN 'room'
             WHEN old_seq IS NOT NULL THEN 'stored'
             WHEN type = 'joined' THEN CASE WHEN lives THEN 'new' ELSE 'lease' END
-            -- The last change before this draft decides: it is the one with the greatest
-            -- place, and its lowest bit tells which way it went.
+            -- The author is a member if the author's last change before this draft was to
+            -- join. max() finds that change: place decides, and the lowest bit holds `joins`.
             WHEN coalesce(max(place * 2 + joins::int) OVER (
                     PARTITION BY room_id, member_id ORDER BY place
                     ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING
@@ -101,24 +104,26 @@ BEGIN
     FROM placed p ORDER BY p.place;
 END $$;
 
--- Removes up to `most` rooms without members that nothing was sent to for `age` seconds.
+-- Removes up to `most` rooms that have no members and have had no entry for `age` seconds.
+-- Returns their ids.
 CREATE FUNCTION remove_stale_rooms(age double precision, most integer) RETURNS SETOF uuid
 LANGUAGE plpgsql
--- Here all rooms are looked at indeed.
+-- This function has to scan all rooms.
 SET enable_seqscan = on
 AS $$
 DECLARE
     line timestamptz := clock_timestamp() - age * interval '1 second';
     candidates uuid[];
 BEGIN
-    -- A room whose row is locked is in use, so it is not stale.
+    -- SKIP LOCKED: a room whose row is locked is in use, so it is not stale.
     candidates := ARRAY(
         SELECT r.id FROM rooms r
         WHERE greatest(r.created_at, r.last_sent) <= line
             AND NOT EXISTS (SELECT FROM members m WHERE m.room_id = r.id)
         LIMIT most FOR UPDATE SKIP LOCKED
     );
-    -- Somebody may have joined between that statement's view and its lock.
+    -- Check again under the lock: a member may have joined between that statement's snapshot
+    -- and its lock.
     RETURN QUERY
     WITH gone AS (
         DELETE FROM rooms r
@@ -129,10 +134,10 @@ BEGIN
     INSERT INTO removed_rooms (id) SELECT gone.id FROM gone RETURNING removed_rooms.id;
 END $$;
 
--- Deletes up to `most` messages of one removed room; returns whether there may be more to do.
+-- Deletes up to `most` messages of one removed room. Returns false if there was no such room.
 CREATE FUNCTION sweep(most integer) RETURNS boolean
 LANGUAGE plpgsql
--- The first messages come from the index, which has them in order; not by sorting them all.
+-- The first messages must come from the index, which is ordered, and not from a sort of all.
 SET enable_seqscan = off SET enable_bitmapscan = off SET enable_sort = off
 AS $$
 DECLARE

@@ -1,24 +1,24 @@
-"""psycopg's errors, and what each means to whoever uses the port."""
+"""The table that turns psycopg's errors into the domain's."""
 
 import psycopg
 from psycopg import errors
 
 from sharechat.domain.errors import RejectedError, SharechatError, UnavailableError
 
-AWAY = "The database cannot be reached."
-SLOW = "The database did not answer in time."
+UNREACHABLE = "The database cannot be reached."
+TIMED_OUT = "The database did not answer in time."
 
-# The first class that fits decides, so the special ones stand before the general.
-_MEANINGS: list[tuple[type[psycopg.Error], type[SharechatError], str]] = [
+# The first class that matches decides, so subclasses come before their base classes.
+_ERROR_MAP: list[tuple[type[psycopg.Error], type[SharechatError], str]] = [
     (psycopg.DataError, RejectedError, "The database cannot store this."),
     (psycopg.IntegrityError, RejectedError, "The database cannot store this."),
     (errors.ProgramLimitExceeded, RejectedError, "This is too large for the database."),
-    (errors.ReadOnlySqlTransaction, UnavailableError, "The database takes no changes."),
+    (errors.ReadOnlySqlTransaction, UnavailableError, "The database is read-only."),
     (errors.AdminShutdown, UnavailableError, "The database is stopping."),
     (errors.CrashShutdown, UnavailableError, "The database is restarting."),
     (errors.CannotConnectNow, UnavailableError, "The database is starting."),
-    (errors.ConnectionTimeout, UnavailableError, SLOW),
-    (errors.QueryCanceled, UnavailableError, SLOW),
+    (errors.ConnectionTimeout, UnavailableError, TIMED_OUT),
+    (errors.QueryCanceled, UnavailableError, TIMED_OUT),
     (errors.LockNotAvailable, UnavailableError, "The database is busy."),
     (errors.SerializationFailure, UnavailableError, "The database is busy."),
     (errors.DeadlockDetected, UnavailableError, "The database is busy."),
@@ -27,15 +27,18 @@ _MEANINGS: list[tuple[type[psycopg.Error], type[SharechatError], str]] = [
     (errors.InsufficientPrivilege, UnavailableError, "The database denies access."),
     (errors.UndefinedTable, UnavailableError, "The database has not been set up."),
     (errors.UndefinedFunction, UnavailableError, "The database has not been set up."),
-    (psycopg.OperationalError, UnavailableError, AWAY),
-    (psycopg.InterfaceError, UnavailableError, AWAY),
+    (psycopg.OperationalError, UnavailableError, UNREACHABLE),
+    (psycopg.InterfaceError, UnavailableError, UNREACHABLE),
     (psycopg.Error, UnavailableError, "The database failed."),
 ]
 
 
-def meaning(error: psycopg.Error) -> SharechatError:
-    """Return the error to raise in place of psycopg's; its text names no inner detail."""
-    for vendors, ours, sentence in _MEANINGS:
-        if isinstance(error, vendors):
-            return ours(sentence)
-    raise AssertionError("every error of psycopg's is a psycopg.Error") from error
+def map_error(error: psycopg.Error) -> SharechatError:
+    """Return the error to raise instead of `error`.
+
+    Clients may see its text, so the text reveals nothing about the database's internals.
+    """
+    for vendor_type, our_type, text in _ERROR_MAP:
+        if isinstance(error, vendor_type):
+            return our_type(text)
+    raise AssertionError("every psycopg error is a psycopg.Error") from error

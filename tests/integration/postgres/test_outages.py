@@ -1,0 +1,155 @@
+"""A PostgresRepository whose server stops, freezes, refuses, or loses connections."""
+
+import random
+from collections.abc import Awaitable, Callable
+
+import pytest
+import trio
+from psycopg.conninfo import make_conninfo
+
+from sharechat.adapters.postgres import PostgresRepository
+from sharechat.domain.errors import UnavailableError
+from tests.harness.drafts import chat, left
+from tests.harness.postgres import PostgresServer
+from tests.harness.postgres_clients import (
+    append_until_stored,
+    assert_unavailable,
+    connect,
+    open_repository,
+)
+from tests.harness.postgres_proxy import open_proxy
+from tests.harness.repositories import make_room, set_up_member
+
+
+async def test_a_draft_whose_answer_was_lost_is_stored_once_when_repeated(url: str) -> None:
+    async with open_repository(url) as direct, open_proxy(url) as proxy:
+        process, room, member = await set_up_member(direct)
+        async with open_repository(proxy.url) as repository:
+            await append_until_stored(repository, [chat(room, member, "one")], process)
+            draft = chat(room, member, "two")
+            proxy.cut_next_answer = True
+            with pytest.raises(UnavailableError):
+                await repository.append([draft], process)
+            entries = await direct.read(room, after=2, limit=10)
+            assert len(entries) == 1
+            assert await append_until_stored(repository, [draft], process) == entries
+
+
+async def test_every_draft_is_stored_once_while_connections_are_killed_at_random(url: str) -> None:
+    async with open_repository(url) as repository, await connect(url) as killer:
+        process, room, member = await set_up_member(repository)
+        batches = [[chat(room, member, f"{n}.{m}") for m in range(5)] for n in range(150)]
+
+        async def kill() -> None:
+            while True:
+                await trio.sleep(random.random() / 20)
+                await killer.execute(
+                    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+                    " WHERE application_name = 'sharechat'"
+                )
+
+        with trio.fail_after(20):
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(kill)
+                for batch in batches:
+                    await append_until_stored(repository, batch, process)
+                nursery.cancel_scope.cancel()
+        # Real time for the last kill to take effect before the connection is used again.
+        await trio.sleep(0.1)
+        entries = await repository.read(room, after=1, limit=1000)
+        drafts = [draft for batch in batches for draft in batch]
+        assert [entry.message.id for entry in entries] == [draft.id for draft in drafts]
+
+
+async def test_idle_connections_that_were_closed_are_replaced(url: str) -> None:
+    async with open_repository(url) as repository, await connect(url) as killer:
+        process, room, member = await set_up_member(repository)
+        await killer.execute(
+            "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity"
+            " WHERE application_name = 'sharechat'"
+        )
+        await repository.append([left(room, member)], process)
+        await repository.get_members(room)
+
+
+async def test_calls_fail_at_once_while_the_server_is_down_and_work_once_it_is_back(
+    server: PostgresServer,
+) -> None:
+    async with open_repository(server.url) as repository:
+        process, room, member = await set_up_member(repository)
+        await trio.to_thread.run_sync(server.stop)
+        draft = chat(room, member, "hello")
+        for _ in range(20):
+            with trio.fail_after(0.5), pytest.raises(UnavailableError):
+                await repository.append([draft], process)
+            with trio.fail_after(0.5), pytest.raises(UnavailableError):
+                await repository.check()
+        await trio.to_thread.run_sync(server.start)
+        with trio.fail_after(3):
+            (entry,) = await append_until_stored(repository, [draft], process)
+        assert entry.seq == 2
+        assert await repository.get_members(room) == [member]
+
+
+async def test_calls_fail_within_4_seconds_while_the_server_is_frozen(
+    server: PostgresServer,
+) -> None:
+    async with open_repository(server.url) as repository:
+        process, room, member = await set_up_member(repository)
+        draft = chat(room, member, "hello")
+        calls: list[Callable[[], Awaitable[object]]] = [
+            lambda: repository.append([draft], process),
+            lambda: repository.append([draft], process),
+            lambda: repository.get_room(room),
+            lambda: repository.get_members(room),
+            lambda: repository.read(room, after=0, limit=10),
+            lambda: repository.remove_stale_rooms(0),
+            lambda: repository.renew_lease(process),
+        ]
+        server.freeze()
+        try:
+            with trio.fail_after(2), pytest.raises(UnavailableError):
+                await repository.check()
+            with trio.fail_after(4):
+                async with trio.open_nursery() as nursery:
+                    for call in calls:
+                        nursery.start_soon(assert_unavailable, call)
+        finally:
+            server.thaw()
+        with trio.fail_after(3):
+            await append_until_stored(repository, [draft], process)
+        assert (await repository.get_room(room)).head == 2
+
+
+async def test_while_a_server_does_not_answer_only_the_first_call_waits() -> None:
+    (silent,) = await trio.open_tcp_listeners(0, host="127.0.0.1")
+    port = silent.socket.getsockname()[1]
+    async with silent, open_repository(f"postgresql://127.0.0.1:{port}/none") as repository:
+        with trio.fail_after(2):
+            await assert_unavailable(repository.check)
+        # During the backoff, calls fail at once.
+        with trio.fail_after(0.02):
+            await assert_unavailable(repository.check)
+
+
+async def test_a_read_only_database_is_unavailable(url: str) -> None:
+    read_only = make_conninfo(url, options="-c default_transaction_read_only=on")
+    async with open_repository(read_only) as repository:
+        with pytest.raises(UnavailableError, match="read-only"):
+            await repository.check()
+        with pytest.raises(UnavailableError, match="read-only"):
+            await make_room(repository)
+
+
+async def test_a_closed_repository_is_unavailable(url: str) -> None:
+    repository = PostgresRepository(url)
+    await repository.check()
+    await repository.aclose()
+    await repository.aclose()
+    with pytest.raises(UnavailableError):
+        await repository.check()
+
+
+def test_a_repository_with_a_single_connection_is_refused() -> None:
+    with pytest.raises(ValueError, match="two"):
+        PostgresRepository("postgresql://", connections=1)

@@ -1,0 +1,80 @@
+"""Several processes that change the same rooms at once."""
+
+import random
+
+import trio
+
+from sharechat.domain.errors import RoomNotFoundError
+from sharechat.domain.ids import RoomId
+from sharechat.domain.messages import Entry
+from tests.harness.drafts import chat, joined
+from tests.harness.postgres_clients import connect, fetch_value, open_repository
+from tests.harness.repositories import KEY_HASH, make_room, read_log, set_up_member, somebody
+
+
+async def test_writers_at_once_cause_no_deadlock_no_gap_and_no_error(url: str) -> None:
+    """Four processes write to rooms in random order while some of the rooms are deleted."""
+    async with open_repository(url) as first:
+        process, *_ = await set_up_member(first)
+        rooms = [await make_room(first) for _ in range(8)]
+        doomed = [await make_room(first) for _ in range(8)]
+
+        async def write(seed: int) -> None:
+            choice = random.Random(seed)
+            member = somebody()
+            async with open_repository(url) as repository:
+                await repository.append([joined(room, member) for room in rooms], process)
+                for _ in range(15):
+                    mine = choice.sample(rooms, 6) + choice.sample(doomed, 2)
+                    drafts = [
+                        joined(room, member) if room in doomed else chat(room, member, "x")
+                        for room in mine
+                    ]
+                    outcomes = await repository.append(drafts, process)
+                    assert all(isinstance(outcome, Entry) for outcome in outcomes[:6])
+
+        async def delete() -> None:
+            for room in doomed:
+                await trio.sleep(0.01)
+                await first.delete_room(room, KEY_HASH)
+
+        with trio.fail_after(15):
+            async with trio.open_nursery() as nursery:
+                for seed in range(4):
+                    nursery.start_soon(write, seed)
+                nursery.start_soon(delete)
+        heads = await first.get_heads(rooms + doomed)
+        assert sum(heads.values()) == 4 * (8 + 15 * 6)
+        assert not set(doomed) & set(heads)
+        for room in rooms:
+            seqs = [entry.seq for entry in await read_log(first, room)]
+            assert seqs == list(range(1, heads[room] + 1))
+    async with await connect(url) as connection:
+        messages = await fetch_value(connection, "SELECT count(*) FROM messages")
+        assert messages == 1 + sum(heads.values())
+
+
+async def test_a_room_is_either_removed_as_stale_or_joined(url: str) -> None:
+    results = set()
+    async with open_repository(url) as repository, open_repository(url) as other:
+        process, *_ = await set_up_member(repository)
+        for n in range(60):
+            room, member = await make_room(repository), somebody()
+            removed: list[RoomId] = []
+
+            async def remove(
+                delay: float = n % 20 / 10_000, removed: list[RoomId] = removed
+            ) -> None:
+                await trio.sleep(delay)
+                removed += await other.remove_stale_rooms(0)
+
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(remove)
+                (outcome,) = await repository.append([joined(room, member)], process)
+            if isinstance(outcome, Entry):
+                assert await repository.get_members(room) == [member]
+            else:
+                assert isinstance(outcome, RoomNotFoundError)
+                assert removed == [room]
+            results.add(type(outcome))
+    assert Entry in results

@@ -1,0 +1,28 @@
+"""The contract suite of the Queue port runs on every adapter of it."""
+
+import os
+from collections.abc import Iterator
+
+import pytest
+
+from sharechat.adapters.memory import MemoryBus
+from sharechat.adapters.redis import RedisQueue
+from tests.harness.queues import MakeQueue
+from tests.harness.redis import RedisServer
+
+
+@pytest.fixture(scope="session")
+def redis_url() -> Iterator[str]:
+    if url := os.environ.get("REDIS_URL"):
+        yield url
+    else:
+        with RedisServer() as server:
+            yield server.url
+
+
+@pytest.fixture(params=["memory", "redis"])
+def make_queue(request: pytest.FixtureRequest) -> MakeQueue:
+    if request.param == "memory":
+        return MemoryBus().queue
+    url: str = request.getfixturevalue("redis_url")
+    return lambda: RedisQueue(url)

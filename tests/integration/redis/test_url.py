@@ -1,0 +1,47 @@
+"""Which Redis URLs are accepted, and what they mean."""
+
+import pytest
+
+from sharechat.adapters.redis import RedisQueue
+from sharechat.adapters.redis.url import parse_url
+
+
+@pytest.mark.parametrize(
+    ("url", "reason"),
+    [
+        ("", "start with"),
+        ("localhost:6379", "start with"),
+        ("http://localhost", "start with"),
+        ("redis://localhost:secret", "not valid"),
+        ("redis://:secret/more@localhost", "not valid"),
+        ("redis://localhost/secret", "number"),
+        ("redis://localhost/-1", "number"),
+        ("redis://localhost?db=secret", "not valid"),
+        ("redis://localhost?db=-1", "number"),
+        ("redis://localhost?ssl_cert_reqs=none", "requires rediss"),
+        ("rediss://localhost?ssl_cert_reqs=perhaps", "required"),
+        ("rediss://localhost?ssl_min_version=7", "version"),
+        ("rediss://localhost?ssl_validate_ocsp=true", "not supported"),
+        ("unix://", "path"),
+    ],
+)
+def test_an_invalid_url_is_refused_without_quoting_its_secrets(url: str, reason: str) -> None:
+    with pytest.raises(ValueError, match=reason) as raised:
+        RedisQueue(url)
+    assert "secret" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("url", "address", "database"),
+    [
+        ("redis://", "localhost:6379", 0),
+        ("redis://:secret@redis.example:1234/5", "redis.example:1234", 5),
+        ("rediss://user:secret@[::1]?db=2&socket_timeout=5", "[::1]:6379", 2),
+        ("unix:///run/redis.sock?db=1", "/run/redis.sock", 1),
+    ],
+)
+def test_a_url_names_an_address_and_a_database(url: str, address: str, database: int) -> None:
+    endpoint = parse_url(url)
+    assert str(endpoint) == address
+    assert endpoint.database == database
+    assert "secret" not in repr(endpoint)
