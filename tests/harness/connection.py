@@ -1,4 +1,4 @@
-"""The Connection port as a fake, which a test plays the client of."""
+"""A fake of the Connection port: the test plays its client."""
 
 import math
 from collections import deque
@@ -12,13 +12,13 @@ from sharechat.domain.messages import Message
 from sharechat.domain.outcomes import Close
 
 BUFFER = 4000
-"""Bytes that may wait before `offer` returns False: few, so that tests get there."""
+"""Bytes that may wait before `offer` returns False. Small, so that tests reach the limit."""
 
 
 class FakeConnection:
-    """One client. `says` and `hangs_up` are what it does, `received` is what it was sent.
+    """One client. The test makes it act; `received` holds every message that it was sent.
 
-    While `stalled` it reads nothing, so what is offered stays in the buffer. With `slow` set
+    After `stalls` it reads nothing, so whatever is offered stays in the buffer. With `slow`,
     everything goes through the buffer, as over plain ASGI.
     """
 
@@ -26,11 +26,16 @@ class FakeConnection:
         self.slow = slow
         self.received: list[Message] = []
         self.writes = 0
+        """How many times the buffer was written to the client."""
         self.closed = trio.Event()
         self.close: Close | None = None
+        """What the client was told when the connection was closed."""
         self.close_held: trio.Event | None = None
+        """If set, `aclose` waits for this event."""
         self.raises: Exception | None = None
+        """If set, `offer` and `drain` raise this."""
         self.read = 0
+        """How many of the client's texts `receive` has returned."""
         self._outgoing: deque[Batch] = deque()
         self._draining = False
         self._stalled = False
@@ -42,12 +47,12 @@ class FakeConnection:
 
     def says(self, *texts: str) -> None:
         if self.closed.is_set():
-            return  # The client does not know yet.
+            return  # The client has not noticed yet.
         for text in texts:
             self._texts.send_nowait(text)
 
     def breaks(self) -> None:
-        """Let whoever sends find out that the client has gone; who receives does not yet."""
+        """Lose the connection in a way that only `offer` and `drain` notice, not `receive`."""
         self._gone = True
         self._change()
 
@@ -67,7 +72,7 @@ class FakeConnection:
         return [message.text for message in self.received]
 
     async def hears(self, *texts: str, within: float = 60) -> None:
-        """Wait until it has received all of these, in this order, among others."""
+        """Wait until it has received all of these in this order, perhaps with others between."""
         with trio.fail_after(within):
             while not self._has_heard(texts):
                 await self._changed.wait()
@@ -91,7 +96,7 @@ class FakeConnection:
         return text
 
     def offer(self, batch: Batch) -> bool:
-        self._raise_if_over()
+        self._raise_if_closed()
         if self._outgoing and self.backlog + batch.size > BUFFER:
             return False
         self._outgoing.append(batch)
@@ -108,10 +113,10 @@ class FakeConnection:
         self._draining = True
         try:
             await trio.lowlevel.checkpoint()
-            self._raise_if_over()
+            self._raise_if_closed()
             while self._outgoing and self._stalled:
                 await self._changed.wait()
-                self._raise_if_over()
+                self._raise_if_closed()
             self._flush()
         finally:
             self._draining = False
@@ -123,7 +128,7 @@ class FakeConnection:
                 self.received += self._outgoing.popleft().messages
             self._change()
 
-    def _raise_if_over(self) -> None:
+    def _raise_if_closed(self) -> None:
         if self.raises:
             raise self.raises
         if self._gone or self.closed.is_set():

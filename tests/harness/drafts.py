@@ -1,4 +1,4 @@
-"""Drafts and messages with fresh ids, for tests that do not care which."""
+"""Drafts and messages with fresh ids, for tests to which the ids do not matter."""
 
 from datetime import UTC, datetime
 

@@ -1,6 +1,7 @@
-"""Small worlds of actors: processes over one Repository and one bus, and their visitors.
+"""A house: server processes over one memory Repository and one memory bus, and their clients.
 
-Nothing here sleeps in real time: tests run under trio's `autojump_clock`.
+The processes are simulated by one Controller each. Tests run under trio's `autojump_clock`, so
+nothing here takes real time.
 """
 
 from collections.abc import AsyncIterator, Sequence
@@ -24,14 +25,16 @@ from tests.harness.waiting import until
 UNLIMITED = Policy(message_rate=0)
 
 
-class Elsewhere:
-    """A member of another process: what it does is stored, and nobody here is told of it."""
+class RemoteMember:
+    """A member on some other process: what it does is stored, but the bus does not carry it."""
 
     def __init__(self, repository: MemoryRepository, room_id: RoomId, name: str = "Fox") -> None:
         self.member = Identity(ids.new_member_id(), name)
         self.process_id = ids.new_process_id()
-        self._repository = repository
         self.room_id = room_id
+        self._repository = repository
+
+    # These bypass the script of a ScriptedRepository: they work even while it is away.
 
     async def joins(self) -> Entry:
         await MemoryRepository.open_lease(self._repository, self.process_id)
@@ -47,7 +50,10 @@ class Elsewhere:
 
 
 class Visit:
-    """One client's visit to a room: its connection, and the task that serves it."""
+    """One client's visit to a room: its connection, and the task that serves it.
+
+    Cancelling `scope` cancels the task; `over` is set when the task has ended.
+    """
 
     def __init__(self, connection: FakeConnection) -> None:
         self.connection = connection
@@ -55,7 +61,7 @@ class Visit:
         self.over = trio.Event()
 
     async def ends(self, within: float = 60) -> Close | None:
-        """Wait until it is served no longer; return how it was closed."""
+        """Wait until the visit is over; return how the connection was closed."""
         with trio.fail_after(within):
             await self.over.wait()
         assert self.connection.closed.is_set()
@@ -63,7 +69,10 @@ class Visit:
 
 
 class Node:
-    """One process: its Controller and its Queue."""
+    """One process: its Controller and its Queue.
+
+    Cancelling `scope` kills the process; `over` is set when its Controller has ended.
+    """
 
     def __init__(self, repository: ScriptedRepository, bus: MemoryBus, policy: Policy) -> None:
         self.repository = repository
@@ -79,11 +88,11 @@ class Node:
         self.over.set()
 
     def hears(self, room_id: RoomId, *entries: Entry) -> None:
-        """Have entries come over the bus."""
+        """Deliver entries to this process as if they had come over the bus."""
         self.queue.listener.heard(room_id, entries)
 
     def misses(self, room_id: RoomId) -> None:
-        """Have the bus say that something about a room may not have come."""
+        """Tell this process that the bus may have lost something about a room."""
         self.queue.listener.missed({room_id})
 
     async def serve(self, visit: Visit, info: RoomInfo, after: int | None = None) -> None:
@@ -94,7 +103,7 @@ class Node:
 
 
 class House:
-    """Some processes over one Repository and one bus; `policy` holds for all."""
+    """Processes over one Repository and one bus, all with the same `policy`."""
 
     def __init__(self, nursery: trio.Nursery, policy: Policy) -> None:
         self.nursery = nursery
@@ -117,19 +126,20 @@ class House:
         after: int | None = None,
         connection: FakeConnection | None = None,
     ) -> Visit:
-        """Begin a visit without waiting for anything that comes of it."""
+        """Start a visit, and return without waiting for the client to join."""
         info = await self.nodes[node].controller.rooms.open_room(room_id)
         visit = Visit(connection or FakeConnection())
         self.nursery.start_soon(self.nodes[node].serve, visit, info, after)
         return visit
 
     async def join(self, room_id: RoomId, node: int = 0, *, slow: bool = False) -> FakeConnection:
-        """Begin a visit and wait until the client has heard that it has joined."""
+        """Start a visit, and wait until the client has heard its own `joined`."""
         visit = await self.visit(room_id, node, connection=FakeConnection(slow=slow))
         await until(lambda: bool(visit.connection.received))
         return visit.connection
 
     async def stop(self) -> None:
+        """Stop every process, one after the other."""
         for node in self.nodes:
             await node.controller.stop()
             await node.over.wait()
@@ -137,6 +147,7 @@ class House:
 
 @asynccontextmanager
 async def open_house(nodes: int = 1, policy: Policy = UNLIMITED) -> AsyncIterator[House]:
+    """Run a house of `nodes` processes; leaving the block kills those that still run."""
     async with trio.open_nursery() as nursery:
         house = House(nursery, policy)
         for _ in range(nodes):
@@ -146,7 +157,7 @@ async def open_house(nodes: int = 1, policy: Policy = UNLIMITED) -> AsyncIterato
 
 
 def assert_pairs(log: Sequence[Message], *, all_gone: bool = True) -> None:
-    """Each member joined once, left at most once, and talked in between only."""
+    """Assert that each member joined once, left at most once, and talked only in between."""
     here: set[str] = set()
     ever: set[str] = set()
     for message in log:
@@ -155,7 +166,7 @@ def assert_pairs(log: Sequence[Message], *, all_gone: bool = True) -> None:
             here.add(message.member_id)
             ever.add(message.member_id)
         else:
-            assert message.member_id in here, f"{message.type} of one who is not here"
+            assert message.member_id in here, f"{message.type} from someone who is not a member"
         if message.type is MessageType.LEFT:
             here.remove(message.member_id)
     assert not (all_gone and here), f"{len(here)} never left"

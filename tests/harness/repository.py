@@ -1,4 +1,4 @@
-"""The Repository port, made to misbehave at the calls that a test chooses."""
+"""A Repository that fails, hangs or loses its answer at the calls that a test chooses."""
 
 from collections import Counter, defaultdict, deque
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
@@ -17,10 +17,11 @@ KEY = b"the hash of a key"
 
 
 class Step:
-    """What one call of a repository method is to do instead of just working."""
+    """What one call of a Repository method does instead of simply succeeding."""
 
     def __init__(self, *, hold: bool, error: Exception | None, lost: bool) -> None:
         self.reached = trio.Event()
+        """Set once the call has been made."""
         self.released = trio.Event()
         self.error = error
         self.lost = lost
@@ -28,17 +29,24 @@ class Step:
             self.released.set()
 
     def release(self) -> None:
+        """Let a call that is held continue."""
         self.released.set()
 
 
 class ScriptedRepository(MemoryRepository):
-    """A MemoryRepository that can be away, or made to do badly at chosen calls."""
+    """A MemoryRepository that can be unavailable, and whose calls can be scripted."""
 
     def __init__(self) -> None:
         super().__init__()
         self.away = False
+        """While set, every call raises UnavailableError and has no effect."""
         self.calls: Counter[str] = Counter()
         self.commits: list[list[str]] = []
+        """The texts of the drafts of each `append`."""
+        self.poison: dict[str, Exception] = {}
+        """`append` raises the error if any of its drafts has this text."""
+        self.stale_renewals: Mapping[ProcessId, int] | None = None
+        """If set, `renew_lease` returns this, as a replica would that has fallen behind."""
         self._steps: defaultdict[str, deque[Step]] = defaultdict(deque)
 
     def at_next(
@@ -49,8 +57,11 @@ class ScriptedRepository(MemoryRepository):
         error: Exception | None = None,
         lost: bool = False,
     ) -> Step:
-        """Say what the next call does: wait for `release`, raise `error` without any effect,
-        or work and then lose its answer."""
+        """Script the next unscripted call of a method.
+
+        With `hold`, it waits for `release` first. With `error`, it raises that and has no
+        effect. With `lost`, it takes effect, but its answer is lost.
+        """
         step = Step(hold=hold, error=error, lost=lost)
         self._steps[method].append(step)
         return step
@@ -75,6 +86,9 @@ class ScriptedRepository(MemoryRepository):
             return await super().get_room(room_id)
 
     async def append(self, drafts: Sequence[Draft], process_id: ProcessId) -> list[Entry | Refusal]:
+        for draft in drafts:
+            if draft.text in self.poison:
+                raise self.poison[draft.text]
         async with self._call("append"):
             self.commits.append([draft.text for draft in drafts])
             return await super().append(drafts, process_id)
@@ -96,6 +110,9 @@ class ScriptedRepository(MemoryRepository):
             await super().open_lease(process_id)
 
     async def renew_lease(self, process_id: ProcessId) -> Mapping[ProcessId, int]:
+        if self.stale_renewals is not None:
+            await trio.lowlevel.checkpoint()
+            return self.stale_renewals
         async with self._call("renew_lease"):
             return await super().renew_lease(process_id)
 
@@ -117,7 +134,7 @@ class ScriptedRepository(MemoryRepository):
         return room.id
 
     async def log(self, room_id: RoomId) -> list[Message]:
-        """Return the whole history, even while the Repository is away."""
+        """Return the whole log, even while the Repository is away."""
         entries = await MemoryRepository.read(self, room_id, after=0, limit=1_000_000)
         assert [entry.seq for entry in entries] == list(range(1, len(entries) + 1))
         return [entry.message for entry in entries]

@@ -1,12 +1,12 @@
-"""Waiting, by the test's clock, for what no event tells of."""
+"""Polling for a condition that has no event."""
 
 from collections.abc import Callable
 
 import trio
 
 
-async def until(true: Callable[[], bool], within: float = 60) -> None:
-    """Wait until `true()`. Raises TooSlowError after `within` seconds."""
+async def until(condition: Callable[[], bool], within: float = 60) -> None:
+    """Poll until `condition()` holds. Raises TooSlowError after `within` seconds."""
     with trio.fail_after(within):
-        while not true():  # noqa: ASYNC110 - there is no event to wait for
+        while not condition():  # noqa: ASYNC110 - there is no event to wait for
             await trio.sleep(0.001)

@@ -1,4 +1,4 @@
-"""`python -m tests.simulation`: try histories for as long as one likes."""
+"""`python -m tests.simulation`: try any number of histories."""
 
 import sys
 import time
@@ -9,15 +9,15 @@ import click
 
 from tests.simulation.breaks import BREAKS
 from tests.simulation.history import from_text
-from tests.simulation.hunt import Find, hunt
+from tests.simulation.hunt import Finding, hunt
 from tests.simulation.simulate import Report, simulate
 
 _ROUND = 200
-"""Histories that hypothesis draws in one go: it remembers each, so rounds keep it fast."""
+"""Histories in one run of hypothesis, which remembers each and so becomes slower over time."""
 
 
 class Progress:
-    """What was tried, in a line that is written over as long as somebody looks at it."""
+    """Prints how much was tried; on a terminal, in one line that it overwrites."""
 
     def __init__(self) -> None:
         self.histories = 0
@@ -25,24 +25,24 @@ class Progress:
         self._clock = 0.0
         self._faults = 0
         self._messages = 0
-        self._told_at = 0.0
+        self._printed_at = 0.0
 
     @property
     def seconds(self) -> float:
         return time.monotonic() - self.began
 
-    def saw(self, report: Report) -> None:
+    def add(self, report: Report) -> None:
         self.histories += 1
         self._clock += report.seconds
         self._faults += report.faults
         self._messages += report.messages
-        if time.monotonic() - self._told_at > (0.5 if sys.stdout.isatty() else 10):
-            self.tell()
+        if time.monotonic() - self._printed_at > (0.5 if sys.stdout.isatty() else 10):
+            self.print()
 
-    def tell(self, *, last: bool = False) -> None:
-        self._told_at = time.monotonic()
-        over = sys.stdout.isatty() and not last
-        click.echo(("\r" if sys.stdout.isatty() else "") + str(self), nl=not over)
+    def print(self, *, last: bool = False) -> None:
+        self._printed_at = time.monotonic()
+        overwrite = sys.stdout.isatty() and not last
+        click.echo(("\r" if sys.stdout.isatty() else "") + str(self), nl=not overwrite)
 
     def __str__(self) -> str:
         rate = self.histories / max(self.seconds, 0.001)
@@ -52,13 +52,13 @@ class Progress:
         )
 
 
-def _search(most: int, seconds: float, seed: int, progress: Progress) -> Find | None:
+def _search(max_histories: int, seconds: float, seed: int, progress: Progress) -> Finding | None:
     for number in count(seed):
-        left = most - progress.histories
+        left = max_histories - progress.histories
         if left <= 0 or progress.seconds >= seconds:
             return None
-        if find := hunt(number, min(_ROUND, left), shrink=True, saw=progress.saw):
-            return find
+        if finding := hunt(number, min(_ROUND, left), shrink=True, on_report=progress.add):
+            return finding
     return None
 
 
@@ -73,10 +73,14 @@ def _replay(text: str) -> None:
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
 @click.option("--histories", default=None, type=int, help="How many to try.")
-@click.option("--seconds", default=None, type=float, help="For how long to try.")
-@click.option("--seed", default=None, type=int, help="Where to begin; by default anywhere.")
-@click.option("--break", "broken", type=click.Choice(list(BREAKS)), help="Break the protocol.")
-@click.option("--replay", default=None, help="Play one history, as printed, and show it all.")
+@click.option("--seconds", default=None, type=float, help="How long to try, in seconds.")
+@click.option("--seed", default=None, type=int, help="The first seed; random by default.")
+@click.option(
+    "--break", "broken", type=click.Choice(list(BREAKS)), help="Break the protocol in this way."
+)
+@click.option(
+    "--replay", default=None, help="Replay one history, given as printed, and show its trace."
+)
 def main(
     histories: int | None,
     seconds: float | None,
@@ -84,10 +88,10 @@ def main(
     broken: str | None,
     replay: str | None,
 ) -> None:
-    """Let hypothesis think of histories until one breaks the protocol.
+    """Try random histories until one violates an invariant.
 
-    Without --histories and --seconds: 10,000. With --break the exit status is 0 if the
-    break is found.
+    Tries 10,000 unless --histories or --seconds is given. With --break, the exit status is 0
+    if the break is found.
     """
     if replay is not None:
         if broken:
@@ -98,23 +102,23 @@ def main(
         seed = SystemRandom().randrange(1_000_000)
     if histories is None:
         histories = 10_000 if seconds is None else sys.maxsize
-    click.echo(f"from seed {seed}")
+    click.echo(f"first seed: {seed}")
     progress = Progress()
     limit = float("inf") if seconds is None else seconds
     if broken:
         with BREAKS[broken]():
-            find = _search(histories, limit, seed, progress)
+            finding = _search(histories, limit, seed, progress)
     else:
-        find = _search(histories, limit, seed, progress)
-    progress.tell(last=True)
-    if find is None:
+        finding = _search(histories, limit, seed, progress)
+    progress.print(last=True)
+    if finding is None:
         click.echo("nothing found" + (f": {broken} was missed" if broken else ""))
     else:
         click.echo(
-            f"found after {progress.histories:,} histories:\n{find}"
+            f"found after {progress.histories:,} histories:\n{finding}"
             + f" --break {broken}" * bool(broken)
         )
-    sys.exit(bool(find) != bool(broken))
+    sys.exit(bool(finding) != bool(broken))
 
 
 if __name__ == "__main__":

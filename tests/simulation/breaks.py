@@ -1,5 +1,7 @@
-"""The protocol, broken on purpose in one place at a time: a simulation that finds nothing
-is worth as much as what it finds of these."""
+"""Deliberate faults in the actors, one at a time, each of which the simulation must find.
+
+They patch private methods: each removes one precaution of the protocol.
+"""
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -32,7 +34,7 @@ def _gap_repair() -> AbstractContextManager[object]:
 
 
 def _dedupe() -> AbstractContextManager[object]:
-    """What comes a second time is given a second time."""
+    """An entry that arrives twice is delivered twice."""
     take = Sequencer.take
 
     def take_again(self: Sequencer, entries: Sequence[Entry]) -> list[Entry]:
@@ -43,7 +45,7 @@ def _dedupe() -> AbstractContextManager[object]:
 
 
 def _publish_before_commit() -> AbstractContextManager[object]:
-    """The Journal delivers what it expects to be stored, before it is."""
+    """The Journal delivers the entries that it expects before they are stored."""
     append = Journal._append
 
     async def publish_and_append(self: Journal, batch: Sequence[_Pending]) -> list[Entry | Refusal]:
@@ -62,7 +64,7 @@ def _publish_before_commit() -> AbstractContextManager[object]:
 
 
 def _late_welcome() -> AbstractContextManager[object]:
-    """A room forgets who is about to join whenever it delivers: there is a window again."""
+    """A room forgets the members that are joining whenever it delivers something."""
     welcome = Room._welcome
 
     def welcome_and_forget(self: Room, batch: object, ready: Sequence[Entry]) -> None:
@@ -73,7 +75,7 @@ def _late_welcome() -> AbstractContextManager[object]:
 
 
 def _lease_patience() -> AbstractContextManager[object]:
-    """Whoever could not look takes all the others for dead."""
+    """A process that could not read the renewals takes all others for dead."""
 
     def forget(self: LeaseWatcher) -> None:
         pass
@@ -82,7 +84,7 @@ def _lease_patience() -> AbstractContextManager[object]:
 
 
 def _reconciliation() -> AbstractContextManager[object]:
-    """Nobody looks for members who joined too late to be there."""
+    """Members whose `joined` was stored after they had gone stay members."""
 
     async def reconcile(self: Janitor) -> None:
         await trio.lowlevel.checkpoint()
@@ -91,7 +93,7 @@ def _reconciliation() -> AbstractContextManager[object]:
 
 
 def _regular_look() -> AbstractContextManager[object]:
-    """The follower looks at all rooms only after a time in which it heard of none."""
+    """The follower looks at all rooms only if the bus has been quiet for the whole interval."""
 
     async def run(self: Follower) -> None:
         while True:
@@ -106,7 +108,7 @@ def _regular_look() -> AbstractContextManager[object]:
 
 
 def _retry() -> AbstractContextManager[object]:
-    """A commit whose answer was lost is tried again as another message."""
+    """A commit whose answer was lost is retried with new message ids."""
     append = Journal._append
 
     async def append_anew(self: Journal, batch: Sequence[_Pending]) -> list[Entry | Refusal]:

@@ -1,22 +1,18 @@
-"""One client's connection, seen from both ends."""
+"""One client and its connection: the client's end, the network, and the server's end."""
 
 import enum
 import math
 from collections import deque
-from contextvars import ContextVar
-from typing import TYPE_CHECKING
 
 import trio
 
 from sharechat.domain.batch import Batch
 from sharechat.domain.errors import ConnectionClosedError
-from sharechat.domain.ids import MemberId, MessageId, RoomId
-from sharechat.domain.messages import Message, MessageType, to_json
+from sharechat.domain.ids import MessageId, RoomId
+from sharechat.domain.messages import Message, to_json
 from sharechat.domain.outcomes import Close
+from tests.simulation.state import ClientState, ProcessState
 from tests.simulation.world import World
-
-if TYPE_CHECKING:
-    from tests.simulation.process import SimProcess
 
 _SOCKET = 6
 """Messages that the kernels between server and client hold."""
@@ -28,100 +24,65 @@ _STALL = 10.0
 """Seconds without progress after which the real connection aborts."""
 
 
-serving: ContextVar["SimConnection"] = ContextVar("serving")
-"""Whose member's task this is."""
-
-
 class Reading(enum.Enum):
     EAGER = enum.auto()
     SLOW = enum.auto()
     STALLED = enum.auto()
 
 
-class SimConnection:
-    """The server's end is the port `Connection`; the others are what the client does."""
+class SimConnection(ClientState):
+    """The server's end implements the port `Connection`; the other methods are the client's."""
 
     def __init__(
         self,
         world: World,
-        process: "SimProcess",
+        process: ProcessState,
         room_id: RoomId,
         *,
         after: MessageId | None = None,
         always_waits: bool = False,
     ) -> None:
-        self.number = len(world.connections)
-        self.process = process
-        self.room_id = room_id
-        self.after = after
-        self.member_id: MemberId | None = None
-        self.heard: list[tuple[float, Message]] = []
-        self.consumed: list[str] = []
-        """What the server has taken from the client, in order."""
-        self.settled = 0
-        """How many of those the server has dealt with: it asked for the next one."""
-        self.dawdled = False
-        self.accepted = False
-        self.closed_at: float | None = None
-        self.close: Close | None = None
-        self.gone_at: float | None = None
+        super().__init__(len(world.connections), process, room_id, after)
+        world.connections.append(self)
         self._world = world
         self._always_waits = always_waits
         self._reset = False
         self._reading = Reading.EAGER
-        self._buffer: deque[Message] = deque()
+        # Messages in the kernels, which the client has not read.
+        self._socket: deque[Message] = deque()
+        # Messages in the server, which the kernel has not taken.
         self._outgoing: deque[Message] = deque()
         self._draining = False
-        self._dice = world.dice(f"connection {self.number}")
+        self._rng = world.rng(f"connection {self.number}")
         self._changed = trio.Event()
-        self._said = 0
         self._texts, self._inbox = trio.open_memory_channel[str](math.inf)
-        world.connections.append(self)
 
-    def __repr__(self) -> str:
-        return f"connection {self.number} ({self.member_id} on process {self.process.number})"
-
-    @property
-    def here(self) -> bool:
-        """Whether a client is there and was not sent away."""
-        return self.gone_at is None and self.closed_at is None
-
-    @property
-    def reads(self) -> bool:
-        return self._reading is Reading.EAGER
-
-    @property
-    def unanswered(self) -> bool:
-        """Whether the server has not dealt with all that the client said."""
-        return self._said > self.settled
-
-    @property
-    def last_heard(self) -> MessageId | None:
-        stored = (m.id for _, m in reversed(self.heard) if m.type is not MessageType.FAILED)
-        return next(stored, None)
+    # The client's end.
 
     def says(self, count: int) -> None:
-        self.says_texts(*(f"{self.number}.{self._said + n}" for n in range(count)))
+        """Send some texts that no other client sends."""
+        self.says_texts(*(f"{self.number}.{self.said + n}" for n in range(count)))
 
     def says_texts(self, *texts: str) -> None:
         for text in texts:
             self._texts.send_nowait(text)
-            self._said += 1
+            self.said += 1
 
     def closes(self) -> None:
-        """The client closes properly: the server knows at once."""
+        """Close the connection properly; the server notices immediately."""
         if self.gone_at is None:
             self.gone_at = trio.current_time()
             self._notice()
 
     def vanishes(self, noticed_after: float) -> None:
-        """The client is there no more, and nothing comes of what it is sent."""
+        """Disappear without closing the connection; the server notices some seconds later."""
         if self.gone_at is None:
             self.gone_at = trio.current_time()
-            self._reading = Reading.STALLED
+            self._set_reading(Reading.STALLED)
             self._world.later(noticed_after, self._notice)
 
     def _notice(self) -> None:
+        """Let the server notice that the client has gone."""
         self._reset = True
         self._texts.close()
         self._change()
@@ -130,18 +91,23 @@ class SimConnection:
         if self.gone_at is not None:
             return
         self.dawdled = self.dawdled or reading is not Reading.EAGER
-        self._reading = reading
-        while self._buffer and reading is Reading.EAGER:
+        self._set_reading(reading)
+        while self._socket and reading is Reading.EAGER:
             self._hear()
         self._change()
 
+    def _set_reading(self, reading: Reading) -> None:
+        self._reading = reading
+        self.reads = reading is Reading.EAGER
+
     def reads_one(self) -> None:
-        if self._buffer and self._reading is Reading.SLOW:
+        """Read one message, if the client reads slowly."""
+        if self._socket and self._reading is Reading.SLOW:
             self._hear()
             self._change()
 
     def _hear(self) -> None:
-        message = self._buffer.popleft()
+        message = self._socket.popleft()
         self.heard.append((trio.current_time(), message))
         self._world.note("hears", self.number, message.type, message.id)
 
@@ -150,65 +116,67 @@ class SimConnection:
         self._changed = trio.Event()
 
     def _arrive(self, message: Message) -> None:
-        self._buffer.append(message)
+        self._socket.append(message)
         if self._reading is Reading.EAGER:
             self._hear()
 
-    def _raise_if_over(self) -> None:
+    # The server's end: see `sharechat.domain.ports.Connection`.
+
+    def _raise_if_closed(self) -> None:
         if self._reset or self.closed_at is not None:
             raise ConnectionClosedError
 
     async def receive(self) -> str:
         self.settled = len(self.consumed)
-        await self.process.passes()
+        await self.process.wait_while_frozen()
         try:
             text = await self._inbox.receive()
         except (trio.EndOfChannel, trio.ClosedResourceError):
             raise ConnectionClosedError from None
-        await self.process.passes()
+        await self.process.wait_while_frozen()
         self.consumed.append(text)
         return text
 
     def offer(self, batch: Batch) -> bool:
-        self._raise_if_over()
+        self._raise_if_closed()
         if self._outgoing and len(self._outgoing) + len(batch.messages) > _OUTGOING:
             return False
         self._outgoing += batch.messages
         if not self._always_waits:
             # A write may be partial although there is room.
-            partial = self._dice.random() < 0.1
-            self._write(self._dice.randrange(_SOCKET) if partial else _SOCKET)
+            partial = self._rng.random() < 0.1
+            self._write(self._rng.randrange(_SOCKET) if partial else _SOCKET)
         return True
 
     @property
     def backlog(self) -> int:
         return sum(len(to_json(message)) for message in self._outgoing)
 
-    def _write(self, most: int) -> int:
-        """Have up to so many messages taken by the kernel; return how many were."""
+    def _write(self, limit: int) -> int:
+        """Hand up to `limit` messages to the kernel; return how many it took."""
         written = 0
-        while self._outgoing and written < most and len(self._buffer) < _SOCKET:
+        while self._outgoing and written < limit and len(self._socket) < _SOCKET:
             self._arrive(self._outgoing.popleft())
             written += 1
         return written
 
     async def drain(self) -> None:
         if self._draining:
-            self._world.accuse(f"{self}: two drains at once")
+            self._world.report_violation(f"{self}: two drains at once")
         self._draining = True
         try:
-            await self.process.passes()
+            await self.process.wait_while_frozen()
             await trio.lowlevel.checkpoint()
-            self._raise_if_over()
+            self._raise_if_closed()
             while self._outgoing:
                 if not self._write(len(self._outgoing)):
                     await self._progress()
-                self._raise_if_over()
+                self._raise_if_closed()
         finally:
             self._draining = False
 
     async def _progress(self) -> None:
-        """Wait until the client has read something, or give up and abort."""
+        """Wait until the client has read something, or abort when it has not for too long."""
         with trio.move_on_after(_STALL) as stall:
             await self._changed.wait()
         if stall.cancelled_caught and self.gone_at is None:
@@ -224,13 +192,13 @@ class SimConnection:
             self._texts.close()
             self._change()
             if self._reading is Reading.STALLED and not self.process.dead:
-                # The closing handshake does not get through; the adapter gives that up.
+                # The closing handshake does not get through; the adapter gives up on it.
                 with trio.CancelScope(shield=True):
                     await trio.sleep(3)
         await trio.lowlevel.cancel_shielded_checkpoint()
 
     def break_off(self) -> None:
-        """The process is no more, and its kernel resets the connection."""
+        """Close the connection as the kernel does when the process has died."""
         if self.closed_at is None:
             self.closed_at = trio.current_time()
             self._world.note("broken off", self.number)

@@ -1,4 +1,4 @@
-"""Plays a history: turns each op into what it does to the world, then lets all come to rest."""
+"""Plays a history: carries out each op, then waits until the world is quiescent."""
 
 import trio
 
@@ -6,131 +6,147 @@ from sharechat.domain.ids import RoomId
 from sharechat.domain.messages import RoomInfo
 from tests.simulation.client import Reading, SimConnection
 from tests.simulation.faults import Fault
-from tests.simulation.history import DURATIONS, Do, History, Op
+from tests.simulation.history import DURATIONS, Action, History, Op
 from tests.simulation.process import SimProcess
 from tests.simulation.queue import Bus
+from tests.simulation.quiescence import why_not_quiescent
 from tests.simulation.truth import Truth
-from tests.simulation.unrest import unrest
 from tests.simulation.world import World
 
 _KEY = b"the hash of a key"
 _ROOMS = 2
-_MOST_PROCESSES = 4
-_REST_WITHIN = 45
-"""Seconds until all is quiet after the last fault: a lease, a reconciliation and some more."""
+_MAX_PROCESSES = 4
+_QUIESCENT_WITHIN = 45
+"""Seconds after the last fault: a lease runs out, members are reconciled, and a margin."""
 _STOP_WITHIN = 30
+"""Seconds that all processes together may take to stop."""
 
 
 class Director:
+    """Plays one history in one world, with the processes and clients that it creates."""
+
     def __init__(self, world: World, history: History) -> None:
         self._world = world
         self._history = history
-        self._made = 0
+        self._bus = Bus(world)
+        self._processes: list[SimProcess] = []
+        self._clients: list[SimConnection] = []
+        self._rooms_made = 0
 
     async def play(self) -> None:
+        """Play the history to its end, and then cancel the nursery of the world."""
         world, history = self._world, self._history
         world.truth = Truth(world)
-        world.bus = Bus(world)
+        world.bus = self._bus
         async with trio.open_nursery() as bus_nursery:
-            bus_nursery.start_soon(world.bus.run)
-            await self._open()
+            bus_nursery.start_soon(self._bus.run)
+            await self._set_up()
             for op in history.ops:
-                await trio.sleep(op.after)
-                world.note(op.do, op.whom, op.how)
+                await trio.sleep(op.delay)
+                world.note(op.action, op.target, op.variant)
                 await self._do(op)
-            await self._rest()
+            await self._become_quiescent()
             await self._stop()
             bus_nursery.cancel_scope.cancel()
-        # What is left are the clients' timers.
+        # Only the clients' timers are left.
         world.nursery.cancel_scope.cancel()
 
-    async def _open(self) -> None:
+    async def _set_up(self) -> None:
         for _ in range(_ROOMS):
             await self._make_room()
         for _ in range(self._history.processes):
             await self._start()
         await trio.sleep(0.01)
-        for number in range(self._history.crowd):
-            self._join(self._world.processes[number % self._history.processes], number // 2)
+        for number in range(self._history.initial_members):
+            self._join(self._processes[number % self._history.processes], number // 2)
 
     async def _make_room(self) -> None:
-        room_id = RoomId(f"room-{self._made}")
-        self._made += 1
+        room_id = RoomId(f"room-{self._rooms_made}")
+        self._rooms_made += 1
         await self._world.truth.create_room(RoomInfo(room_id, "Imperfect Seat"), _KEY)
         self._world.rooms.append(room_id)
 
     async def _start(self) -> None:
-        await self._world.nursery.start(SimProcess(self._world, self._history.policy).run)
+        process = SimProcess(self._world, self._history.policy)
+        self._processes.append(process)
+        await self._world.nursery.start(process.run)
 
-    def _join(self, process: SimProcess, how: int) -> None:
-        room_id = self._world.rooms[how % _ROOMS]
-        always_waits = how % 8 == 7
-        process.visit(SimConnection(self._world, process, room_id, always_waits=always_waits))
+    def _join(self, process: SimProcess, variant: int) -> None:
+        """Make a new client join a room."""
+        room_id = self._world.rooms[variant % _ROOMS]
+        always_waits = variant % 8 == 7
+        client = SimConnection(self._world, process, room_id, always_waits=always_waits)
+        self._visit(client, process)
+
+    def _visit(self, client: SimConnection, process: SimProcess) -> None:
+        self._clients.append(client)
+        process.visit(client)
 
     async def _do(self, op: Op) -> None:
-        world, faults, how = self._world, self._world.faults, op.how
-        lasts = DURATIONS[how % len(DURATIONS)]
-        strength = how // len(DURATIONS)
-        alive = [process for process in world.processes if not process.over.is_set()]
-        match op.do:
-            case Do.START:
-                if len(alive) < _MOST_PROCESSES:
+        faults = self._world.faults
+        duration = DURATIONS[op.variant % len(DURATIONS)]
+        strength = op.variant // len(DURATIONS)
+        alive = [process for process in self._processes if not process.over.is_set()]
+        match op.action:
+            case Action.START:
+                if len(alive) < _MAX_PROCESSES:
                     await self._start()
-            case Do.OUTAGE:
-                faults.begin(Fault.OUTAGE, None, lasts, strength % 2)
-            case Do.CHAOS:
-                faults.begin(Fault.CHAOS, None, lasts, strength % 3)
-            case Do.SLOW:
-                faults.begin(Fault.SLOW, None, lasts, strength % 3)
-            case Do.NOISE:
-                faults.begin(Fault.NOISE, None, lasts, strength % 3)
-                if how % 2:
-                    world.nursery.start_soon(self._drizzle, lasts)
-            case Do.CUT if op.whom >= 4:
-                self._cut(None, lasts, strength % 2)
+            case Action.OUTAGE:
+                faults.begin(Fault.OUTAGE, None, duration, strength % 2)
+            case Action.CHAOS:
+                faults.begin(Fault.CHAOS, None, duration, strength % 3)
+            case Action.SLOW:
+                faults.begin(Fault.SLOW, None, duration, strength % 3)
+            case Action.NOISE:
+                faults.begin(Fault.NOISE, None, duration, strength % 3)
+                if op.variant % 2:
+                    self._world.nursery.start_soon(self._distract, duration)
+            case Action.CUT if op.target >= 4:
+                self._cut(None, duration, strength % 2)
             case _ if alive:
-                await self._do_to(op, alive[op.whom % len(alive)], lasts, strength)
+                await self._do_to_process(op, alive[op.target % len(alive)], duration, strength)
 
-    async def _do_to(self, op: Op, process: SimProcess, lasts: float, strength: int) -> None:
-        world = self._world
-        match op.do:
-            case Do.JOIN:
-                self._join(process, op.how)
-            case Do.RETURN:
-                self._return(process, op.how)
-            case Do.DELETE:
-                room_id = world.rooms.pop(op.how % _ROOMS)
+    async def _do_to_process(
+        self, op: Op, process: SimProcess, duration: float, strength: int
+    ) -> None:
+        match op.action:
+            case Action.JOIN:
+                self._join(process, op.variant)
+            case Action.RETURN:
+                self._return(process, op.variant)
+            case Action.DELETE:
+                room_id = self._world.rooms.pop(op.variant % _ROOMS)
                 process.ask_to_delete(room_id, _KEY)
                 await self._make_room()
-            case Do.KILL:
+            case Action.KILL:
                 process.kill()
-            case Do.STOP:
+            case Action.STOP:
                 process.stop()
-            case Do.FREEZE:
-                process.freeze(lasts)
-            case Do.SEVER:
-                world.faults.begin(Fault.SEVERED, process.number, lasts, strength % 2)
-            case Do.CUT:
-                self._cut(process.number, lasts, strength % 2)
+            case Action.FREEZE:
+                process.freeze(duration)
+            case Action.SEVER:
+                self._world.faults.begin(Fault.SEVERED, process.number, duration, strength % 2)
+            case Action.CUT:
+                self._cut(process.number, duration, strength % 2)
             case _:
-                here = [c for c in world.connections if c.here]
+                here = [c for c in self._clients if c.here]
                 if here:
-                    self._do_as(op, here[op.whom % len(here)], lasts)
+                    self._do_as_client(op, here[op.target % len(here)], duration)
 
-    def _do_as(self, op: Op, client: SimConnection, lasts: float) -> None:
-        match op.do:
-            case Do.TALK:
-                client.says(op.how % 5 + 1)
-            case Do.CLOSE:
+    def _do_as_client(self, op: Op, client: SimConnection, duration: float) -> None:
+        match op.action:
+            case Action.TALK:
+                client.says(op.variant % 5 + 1)
+            case Action.CLOSE:
                 client.closes()
-            case Do.VANISH:
-                client.vanishes(lasts)
-            case Do.STALL:
+            case Action.VANISH:
+                client.vanishes(duration)
+            case Action.STALL:
                 client.reads_as(Reading.STALLED)
-            case Do.DAWDLE:
+            case Action.DAWDLE:
                 client.reads_as(Reading.SLOW)
-                self._world.nursery.start_soon(self._dawdle, client, max(0.05, lasts / 20))
-            case Do.READ_ON:
+                self._world.nursery.start_soon(self._dawdle, client, max(0.05, duration / 20))
+            case Action.READ_ON:
                 client.reads_as(Reading.EAGER)
 
     async def _dawdle(self, client: SimConnection, pause: float) -> None:
@@ -138,60 +154,59 @@ class Director:
             await trio.sleep(pause)
             client.reads_one()
 
-    async def _drizzle(self, lasts: float) -> None:
-        """Have rooms elsewhere come and go, which is all that a busy follower ever hears of."""
-        with trio.move_on_after(lasts):
+    async def _distract(self, duration: float) -> None:
+        """Keep telling each follower that it may have missed something about an unknown room."""
+        with trio.move_on_after(duration):
             while True:
                 await trio.sleep(2)
-                for queue in self._world.bus.queues:
+                for queue in self._bus.queues:
                     queue.misses(RoomId("room-elsewhere"))
 
-    def _return(self, process: SimProcess, how: int) -> None:
-        """Somebody loses the connection, if it is not gone, and comes back to hear the rest."""
-        those = [
-            c for c in self._world.connections if c.last_heard and c.room_id in self._world.rooms
-        ]
-        if not those:
+    def _return(self, process: SimProcess, variant: int) -> None:
+        """Make a client lose its connection, if it has one, and come back to hear the rest."""
+        candidates = [c for c in self._clients if c.last_heard and c.room_id in self._world.rooms]
+        if not candidates:
             return
-        old = those[how % len(those)]
-        old.vanishes(DURATIONS[how % len(DURATIONS)])
-        process.visit(SimConnection(self._world, process, old.room_id, after=old.last_heard))
+        old = candidates[variant % len(candidates)]
+        old.vanishes(DURATIONS[variant % len(DURATIONS)])
+        new = SimConnection(self._world, process, old.room_id, after=old.last_heard)
+        self._visit(new, process)
 
-    def _cut(self, whom: int | None, lasts: float, strength: int) -> None:
-        self._world.faults.begin(Fault.CUT, whom, lasts, strength)
-        self._world.later(lasts, self._restore)
+    def _cut(self, process: int | None, duration: float, strength: int) -> None:
+        self._world.faults.begin(Fault.CUT, process, duration, strength)
+        self._world.later(duration, self._restore)
 
     def _restore(self) -> None:
-        for queue in self._world.bus.queues:
+        for queue in self._bus.queues:
             queue.restore()
 
-    async def _rest(self) -> None:
-        """End all faults and wait until nothing is left to happen."""
+    async def _become_quiescent(self) -> None:
+        """End all faults and wait until nothing more has to happen."""
         world = self._world
         world.note("all faults end")
         world.faults.clear()
-        for process in world.processes:
+        for process in self._processes:
             process.thaw()
         self._restore()
         if not any(process.up for process in world.processes):
             await self._start()
         await trio.sleep(1)
-        deadline = trio.current_time() + _REST_WITHIN
-        while why := unrest(world):
-            if trio.current_time() > deadline + 15 * bool(world.late):
-                world.accuse(f"no rest: {why}")
+        deadline = trio.current_time() + _QUIESCENT_WITHIN
+        while why := why_not_quiescent(world):
+            if trio.current_time() > deadline + 15 * bool(world.unfinished):
+                world.report_violation(f"not quiescent: {why}")
                 break
             await trio.sleep(1)
-        world.note("rest")
-        await trio.sleep(self._history.patience)
-        if not why and (why := unrest(world)):
-            world.accuse(f"unrest again: {why}")
+        world.note("quiescent")
+        await trio.sleep(self._history.quiet_time)
+        if not why and (why := why_not_quiescent(world)):
+            world.report_violation(f"no longer quiescent: {why}")
 
     async def _stop(self) -> None:
-        for process in self._world.processes:
+        for process in self._processes:
             process.stop()
         with trio.move_on_after(_STOP_WITHIN):
-            for process in self._world.processes:
+            for process in self._processes:
                 await process.over.wait()
             return
-        self._world.accuse("a process has not come to its end, something in it still runs")
+        self._world.report_violation("a process has not ended: some of its tasks still run")

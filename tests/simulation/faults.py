@@ -1,4 +1,4 @@
-"""What is wrong with the world and when: asked by whatever misbehaves, and by the invariants."""
+"""Which faults a history has and when, for the fakes that misbehave and for the invariants."""
 
 import enum
 from collections.abc import Collection
@@ -13,17 +13,17 @@ class Fault(enum.StrEnum):
     SEVERED = "severed"
     """The Repository does not answer one process."""
     CHAOS = "chaos"
-    """Single calls of the Repository fail, lose their answer or come too late."""
+    """Single calls of the Repository fail, lose their answers or take effect too late."""
     LATE = "late"
-    """A commit hangs on of which the caller was told that it failed."""
+    """A commit continues although its caller was told that it failed."""
     SLOW = "slow"
     """All calls of the Repository take long."""
     NOISE = "noise"
     """The bus loses, repeats, delays and reorders."""
     CUT = "cut"
-    """The bus does not reach a process, or any."""
+    """The bus does not reach one process, or all."""
     FROZEN = "frozen"
-    """A process stands still, like after SIGSTOP."""
+    """A process does not run, as after SIGSTOP."""
     ENDED = "ended"
     """A process was killed or stopped."""
 
@@ -34,46 +34,49 @@ STALLS = REPOSITORY | {Fault.FROZEN}
 
 @dataclass
 class Disturbance:
+    """One fault that lasts for some time."""
+
     fault: Fault
-    whom: int | None
-    """The number of the process that it is about; None: all."""
+    process: int | None
+    """The number of the process that is affected; None means all."""
     start: float
     end: float
     strength: int = 0
+    """How severe it is; each kind of fault has its own scale."""
 
-    def concerns(self, whom: int) -> bool:
-        return self.whom is None or self.whom == whom
+    def affects(self, process: int) -> bool:
+        return self.process is None or self.process == process
 
 
 class Faults:
-    """All disturbances of one history. Times are the clock's."""
+    """All disturbances of one history. Times are the simulated clock's."""
 
     def __init__(self) -> None:
         self.all: list[Disturbance] = []
         self._active: list[Disturbance] = []
 
     def begin(
-        self, fault: Fault, whom: int | None, seconds: float, strength: int = 0
+        self, fault: Fault, process: int | None, seconds: float, strength: int = 0
     ) -> Disturbance:
         now = trio.current_time()
-        disturbance = Disturbance(fault, whom, now, now + seconds, strength)
+        disturbance = Disturbance(fault, process, now, now + seconds, strength)
         self.all.append(disturbance)
         self._active.append(disturbance)
         return disturbance
 
-    def now(self, fault: Fault, whom: int) -> Disturbance | None:
-        """Return the newest disturbance of this sort that this process has now."""
+    def now(self, fault: Fault, process: int) -> Disturbance | None:
+        """Return the newest disturbance of this kind that affects a process now."""
         if not self._active:
             return None
         now = trio.current_time()
         self._active = [d for d in self._active if d.end > now]
         for disturbance in reversed(self._active):
-            if disturbance.fault is fault and disturbance.concerns(whom):
+            if disturbance.fault is fault and disturbance.affects(process):
                 return disturbance
         return None
 
     def clear(self) -> None:
-        """End everything, now. What is late stays late."""
+        """End every disturbance now, except late commits."""
         now = trio.current_time()
         for disturbance in self._active:
             if disturbance.fault is not Fault.LATE:
@@ -81,11 +84,11 @@ class Faults:
         self._active = []
 
     def between(
-        self, start: float, end: float, faults: Collection[Fault], whom: int | None = None
+        self, start: float, end: float, faults: Collection[Fault], process: int | None = None
     ) -> bool:
-        """Return whether any of these faults touched the time (for `whom`, or for anybody)."""
+        """Return whether there was any of these faults (for `process`, or for any) in the time."""
         return any(
             d.fault in faults and d.start <= end and d.end >= start
             for d in self.all
-            if whom is None or d.concerns(whom)
+            if process is None or d.affects(process)
         )

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from sharechat.actors.policy import Policy
 
 
-class Do(enum.StrEnum):
+class Action(enum.StrEnum):
     JOIN = "join"
     TALK = "talk"
     CLOSE = "close"
@@ -32,39 +32,41 @@ class Do(enum.StrEnum):
 
 
 class Op(msgspec.Struct, frozen=True):
-    """`whom` is taken modulo those who are there, so that an op has a meaning in any history."""
+    """One thing that happens in a history."""
 
-    after: float
-    do: Do
-    whom: int = 0
-    how: int = 0
+    delay: float
+    """Seconds from the op before this one."""
+    action: Action
+    target: int = 0
+    """Which client or process; taken modulo their number, so it is valid in any history."""
+    variant: int = 0
+    """What else differs: how long, how strongly, in which room."""
 
 
 class History(msgspec.Struct, frozen=True):
-    """One run of the simulation, entirely.
+    """Everything that determines one run of the simulation.
 
-    `seed` is for what is too fine to be drawn one by one: the fate of a single call, and
-    the order in which trio runs what is ready.
+    `seed` determines the details that are not drawn one by one: what happens to a single call,
+    and the order in which trio runs the tasks that are ready.
     """
 
     seed: int
     processes: int
-    crowd: int
-    """Members there from the start."""
-    tight: bool
-    """Everything that is bounded is bounded tightly."""
-    patience: float
-    """How long things go on once they are quiet."""
+    initial_members: int
+    tight_limits: bool
+    """Whether all limits of the Policy are as low as possible."""
+    quiet_time: float
+    """Seconds for which the run continues once it is quiescent."""
     ops: tuple[Op, ...]
 
     @property
     def policy(self) -> Policy:
-        """The real times, but for what only makes a history long."""
-        if not self.tight:
+        """The real times, except those that would only make a history long."""
+        if not self.tight_limits:
             return Policy(reconcile_interval=8, fan_out_slice=2)
         return Policy(
             reconcile_interval=8,
-            # As in a room of hundreds: other tasks run while a batch is delivered.
+            # As in a room with hundreds of members, other tasks run during a delivery.
             fan_out_slice=2,
             message_burst=3,
             max_waiting_bytes=2000,
@@ -78,36 +80,39 @@ class History(msgspec.Struct, frozen=True):
 
 
 _DELAYS = (0.0, 0.0, 0.0, 0.0, 0.001, 0.003, 0.007, 0.02, 0.05, 0.2, 0.3, 1.0, 1.0, 2.0, 3.0, 11.0)
+"""Seconds that an op may come after the one before it."""
+
 DURATIONS = (0.004, 0.3, 1.0, 3.0, 6.0, 8.0, 12.0, 20.0)
+"""Seconds that the effect of an op may last."""
 
 _WEIGHTS = {
-    Do.TALK: 10,
-    Do.JOIN: 6,
-    Do.CLOSE: 2,
-    Do.VANISH: 3,
-    Do.RETURN: 3,
-    Do.STALL: 1,
-    Do.DAWDLE: 1,
-    Do.READ_ON: 1,
-    Do.DELETE: 1,
-    Do.START: 2,
-    Do.KILL: 2,
-    Do.STOP: 2,
-    Do.FREEZE: 2,
-    Do.OUTAGE: 2,
-    Do.SEVER: 1,
-    Do.CHAOS: 4,
-    Do.SLOW: 1,
-    Do.NOISE: 4,
-    Do.CUT: 2,
+    Action.TALK: 10,
+    Action.JOIN: 6,
+    Action.CLOSE: 2,
+    Action.VANISH: 3,
+    Action.RETURN: 3,
+    Action.STALL: 1,
+    Action.DAWDLE: 1,
+    Action.READ_ON: 1,
+    Action.DELETE: 1,
+    Action.START: 2,
+    Action.KILL: 2,
+    Action.STOP: 2,
+    Action.FREEZE: 2,
+    Action.OUTAGE: 2,
+    Action.SEVER: 1,
+    Action.CHAOS: 4,
+    Action.SLOW: 1,
+    Action.NOISE: 4,
+    Action.CUT: 2,
 }
-_OPS = tuple(do for do, weight in _WEIGHTS.items() for _ in range(weight))
+_ACTIONS = tuple(action for action, weight in _WEIGHTS.items() for _ in range(weight))
 
 _op = st.builds(
-    Op, st.sampled_from(_DELAYS), st.sampled_from(_OPS), st.integers(0, 7), st.integers(0, 63)
+    Op, st.sampled_from(_DELAYS), st.sampled_from(_ACTIONS), st.integers(0, 7), st.integers(0, 63)
 )
 
-# Lists of lists, since hypothesis' lists have about five elements whatever they may have.
+# Lists of lists, because hypothesis draws lists of about five elements, whatever the maximum.
 _op_lists = st.lists(_op, max_size=10)
 
 
@@ -119,9 +124,9 @@ histories: st.SearchStrategy[History] = st.builds(
     History,
     seed=st.integers(0, 2**32 - 1),
     processes=st.integers(1, 3),
-    crowd=st.integers(0, 6),
-    tight=st.booleans(),
-    patience=st.sampled_from((0.0, 0.0, 6.0, 14.0)),
+    initial_members=st.integers(0, 6),
+    tight_limits=st.booleans(),
+    quiet_time=st.sampled_from((0.0, 0.0, 6.0, 14.0)),
     ops=st.lists(_op_lists, max_size=10).map(_flatten),
 )
 

@@ -1,4 +1,4 @@
-"""Hypothesis' part: trying histories, and making the one that fails small."""
+"""Searches for a history that fails, and shrinks it: this is what hypothesis does here."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -10,11 +10,11 @@ from tests.simulation.simulate import Report, simulate
 
 
 class ViolationError(AssertionError):
-    """An invariant does not hold."""
+    """An invariant was violated."""
 
 
-class Find(NamedTuple):
-    """A history that fails, and which one of those tried was the first."""
+class Finding(NamedTuple):
+    """A history that fails, its report, and how many were tried until the first failure."""
 
     history: History
     report: Report
@@ -25,12 +25,12 @@ class Find(NamedTuple):
 
 
 def explain(history: History, report: Report) -> str:
-    """Return what went wrong and how to see it again."""
+    """Return what went wrong and how to replay it."""
     return "\n".join(
         (
             *report.violations,
             "",
-            "To see all that happened:",
+            "To replay it and see everything that happened:",
             f"python -m tests.simulation --replay '{to_text(history)}'",
         )
     )
@@ -38,19 +38,22 @@ def explain(history: History, report: Report) -> str:
 
 def hunt(
     number: int,
-    most: int,
+    max_histories: int,
     *,
     shrink: bool = False,
-    saw: Callable[[Report], None] = lambda report: None,
-) -> Find | None:
-    """Try up to `most` histories, the same ones for the same `number`, until one fails."""
-    tried = 0
-    find: Find | None = None
+    on_report: Callable[[Report], None] = lambda report: None,
+) -> Finding | None:
+    """Try up to `max_histories` histories until one fails; `number` seeds their choice.
 
-    # Hypothesis' health is about random data that is slow to make; this one is meant to be rich.
+    `on_report` is called with the report of each history up to the first that fails.
+    """
+    tried = 0
+    finding: Finding | None = None
+
+    # The health checks complain about data that is large or slow to draw; these histories are.
     @seed(number)
     @settings(
-        max_examples=most,
+        max_examples=max_histories,
         database=None,
         deadline=None,
         phases=[Phase.generate, Phase.shrink] if shrink else [Phase.generate],
@@ -59,18 +62,18 @@ def hunt(
     )
     @given(histories)
     def attempt(history: History) -> None:
-        nonlocal tried, find
+        nonlocal tried, finding
         report = simulate(history)
-        if find is None:
+        if finding is None:
             tried += 1
-            saw(report)
+            on_report(report)
         if report.violations:
-            # The last one to fail is the smallest: hypothesis ends with it.
-            find = Find(history, report, tried)
+            # Hypothesis ends with the smallest history that fails.
+            finding = Finding(history, report, tried)
             raise ViolationError
 
     try:
         attempt()
     except ViolationError:
-        assert find is not None
-    return find
+        assert finding is not None
+    return finding

@@ -1,4 +1,4 @@
-"""A process: a Controller with its lines to the Repository and the bus, and all that ends it."""
+"""A server process: a Controller, its Repository and Queue, and everything that can end it."""
 
 import trio
 
@@ -6,52 +6,34 @@ from sharechat.actors.controller import Controller
 from sharechat.actors.policy import Policy
 from sharechat.domain.errors import RoomNotFoundError, SharechatError, UnavailableError
 from sharechat.domain.ids import RoomId
-from tests.simulation.client import SimConnection, serving
+from tests.simulation.client import SimConnection
 from tests.simulation.faults import Fault
-from tests.simulation.queue import SimQueue
 from tests.simulation.repository import SimRepository
 from tests.simulation.sources import SimSources
+from tests.simulation.state import ProcessState, serving
 from tests.simulation.world import World
 
-_HANDSHAKES = (0.0, 0.0, 0.0, 0.002, 0.05, 0.5, 3.0)
-_PATIENCE_OF_CLOSING = 4
-"""Seconds that closing connections may add to a stop."""
+_HANDSHAKE_SECONDS = (0.0, 0.0, 0.0, 0.002, 0.05, 0.5, 3.0)
+_CLOSING_SECONDS = 4
+"""Seconds that closing connections may add to the time that a stop takes."""
 
 
-class SimProcess:
+class SimProcess(ProcessState):
+    """One process. It registers itself in the world; `run` runs it."""
+
     def __init__(self, world: World, policy: Policy) -> None:
-        self.number = len(world.processes)
-        self.dead = False
-        self.frozen = False
-        self.up_at: float | None = None
-        self.ended_at: float | None = None
-        """When it was killed or told to stop."""
-        self.over = trio.Event()
-        """Nothing of it runs any more."""
-        self.lost_lease_at: float | None = None
-        """When it was first taken for dead while it lived."""
+        super().__init__(len(world.processes))
         world.processes.append(self)
         self.repository = SimRepository(world, self)
-        self.queue = SimQueue(world.bus, self)
+        self.queue = world.bus.connect(self)
         self.controller = Controller(self.repository, self.queue, policy, SimSources(world))
         self._world = world
         self._policy = policy
         self._scope = trio.CancelScope()
-        self._thawed = trio.Event()
-        self._dice = world.dice(f"process {self.number}")
+        self._connections: list[SimConnection] = []
+        self._rng = world.rng(f"process {self.number}")
         self._done = trio.Event()
         self._nursery: trio.Nursery | None = None
-
-    @property
-    def up(self) -> bool:
-        return self.up_at is not None and self.ended_at is None
-
-    async def passes(self) -> None:
-        """What every call into this process and out of it waits for."""
-        while self.frozen or self.dead:
-            if self.dead:
-                await trio.sleep_forever()
-            await self._thawed.wait()
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         with self._scope:
@@ -67,7 +49,7 @@ class SimProcess:
         try:
             await nursery.start(self._run_controller)
         except UnavailableError:
-            # What started it will start another.
+            # It does not start. The director starts another if it needs one.
             self._end()
             return False
         self.up_at = trio.current_time()
@@ -77,7 +59,7 @@ class SimProcess:
     async def _run_controller(self, *, task_status: trio.TaskStatus[None]) -> None:
         await self.controller.run(task_status=task_status)
         if self.ended_at is None:
-            self._world.accuse(f"process {self.number} ended by itself")
+            self._world.report_violation(f"process {self.number} ended by itself")
         self._done.set()
 
     def _end(self) -> None:
@@ -86,14 +68,15 @@ class SimProcess:
             self._world.faults.begin(Fault.ENDED, self.number, 0)
 
     def visit(self, connection: SimConnection) -> None:
-        """A client connects, if there is somebody to connect to."""
+        """Serve a client, or break off its connection if the process is not running."""
+        self._connections.append(connection)
         if self._nursery is not None and self.up_at is not None and not self._done.is_set():
             self._nursery.start_soon(self._serve, connection)
         else:
             connection.break_off()
 
     async def _serve(self, connection: SimConnection) -> None:
-        """Do what the web layer does with a websocket."""
+        """Do what the web layer does to serve a websocket."""
         try:
             info = await self.controller.rooms.open_room(connection.room_id)
             after = None
@@ -103,16 +86,16 @@ class SimProcess:
             self._world.note("refused", connection.number, type(error).__name__)
             connection.break_off()
             return
-        # The handshake is answered, and that takes the client's time.
-        await trio.sleep(self._dice.choice(_HANDSHAKES))
+        # The client takes some time to read the answer to its handshake.
+        await trio.sleep(self._rng.choice(_HANDSHAKE_SECONDS))
         connection.accepted = True
         serving.set(connection)
         try:
             await self.controller.serve_room(info, connection, after=after)
-        except Exception as error:  # noqa: BLE001 - whatever it is, it is a violation
-            self._world.accuse(f"{connection}: serve_room raised {error!r}")
+        except Exception as error:  # noqa: BLE001 - any exception is a violation
+            self._world.report_violation(f"{connection}: serve_room raised {error!r}")
         if connection.closed_at is None:
-            self._world.accuse(f"{connection} was served but not closed")
+            self._world.report_violation(f"{connection} was served but not closed")
 
     async def delete(self, room_id: RoomId, key_hash: bytes) -> None:
         try:
@@ -133,25 +116,26 @@ class SimProcess:
         began = trio.current_time()
         try:
             await self.controller.stop()
-        except Exception as error:  # noqa: BLE001 - whatever it is, it is a violation
-            self._world.accuse(f"process {self.number}: stop raised {error!r}")
+        except Exception as error:  # noqa: BLE001 - any exception is a violation
+            self._world.report_violation(f"process {self.number}: stop raised {error!r}")
         await self._done.wait()
         took = trio.current_time() - began
         frozen = self._world.faults.between(began, began + took, {Fault.FROZEN}, self.number)
-        if took > self._policy.stop_timeout + _PATIENCE_OF_CLOSING and not frozen:
-            self._world.accuse(f"process {self.number} took {took:.1f} s to stop")
+        if took > self._policy.stop_timeout + _CLOSING_SECONDS and not frozen:
+            self._world.report_violation(f"process {self.number} took {took:.1f} s to stop")
         if self.queue.wanted:
-            self._world.accuse(f"process {self.number} is still subscribed: {self.queue.wanted}")
+            self._world.report_violation(
+                f"process {self.number} is still subscribed: {self.queue.wanted}"
+            )
 
     def kill(self) -> None:
-        """End at once; nothing that the process still wants to do has any effect."""
+        """End immediately; nothing that the process still tries to do takes effect."""
         if self._done.is_set():
             return
         self._end()
         self.dead = True
-        for connection in self._world.connections:
-            if connection.process is self:
-                connection.break_off()
+        for connection in self._connections:
+            connection.break_off()
         self._done.set()
         self._scope.cancel()
 
@@ -164,6 +148,6 @@ class SimProcess:
     def thaw(self) -> None:
         if self.frozen:
             self.frozen = False
-            self._thawed.set()
-            self._thawed = trio.Event()
+            self.thawed.set()
+            self.thawed = trio.Event()
             self.queue.thaw()

@@ -1,9 +1,8 @@
-"""The bus between the processes, which promises nothing and keeps it."""
+"""The bus between the processes: it may lose, repeat, delay and reorder anything."""
 
 import heapq
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
 
 import trio
 
@@ -12,14 +11,14 @@ from sharechat.domain.ids import RoomId
 from sharechat.domain.messages import Entry
 from sharechat.domain.ports import Listener
 from tests.simulation.faults import Fault
+from tests.simulation.state import ProcessState
 from tests.simulation.world import World
 
-if TYPE_CHECKING:
-    from tests.simulation.process import SimProcess
-
 _LATENCY = 0.001
+"""Seconds that anything takes on a working bus."""
+
 _NOTICED_AFTER = 6.0
-"""Seconds until the real adapter's probe, which does not come back, is missed."""
+"""Seconds until the real adapter misses the answer to its probe."""
 
 
 class Bus:
@@ -27,13 +26,18 @@ class Bus:
 
     def __init__(self, world: World) -> None:
         self.queues: list[SimQueue] = []
+        """The queues that run now."""
         self.world = world
         self._due: list[tuple[float, int, Callable[[], None]]] = []
         self._count = 0
         self._wake = trio.Event()
-        self._dice = world.dice("bus")
+        self._rng = world.rng("bus")
+
+    def connect(self, process: ProcessState) -> "SimQueue":
+        return SimQueue(self, process)
 
     def after(self, seconds: float, do: Callable[[], None]) -> None:
+        """Call `do` after some seconds."""
         self._count += 1
         heapq.heappush(self._due, (trio.current_time() + seconds, self._count, do))
         self._wake.set()
@@ -48,22 +52,22 @@ class Bus:
                 await self._wake.wait()
 
     def publish(self, sender: "SimQueue", room_id: RoomId, entries: Sequence[Entry] | None) -> None:
-        """Carry entries, or a look if there are none."""
+        """Carry entries, or a look if `entries` is None."""
         if sender.cut:
             return
         for queue in self.queues:
             if room_id in queue.heard:
                 for delay in self._delays(queue):
-                    self.after(delay, queue.brings(room_id, entries))
+                    self.after(delay, queue.delivery(room_id, entries))
 
     def _delays(self, queue: "SimQueue") -> Sequence[float]:
-        """Return when each copy comes."""
+        """Return after how many seconds each copy arrives."""
         if queue.cut:
             return ()
         noise = self.world.faults.now(Fault.NOISE, queue.process.number)
-        if noise is None or self._dice.random() > (0.2, 0.5, 0.9)[noise.strength]:
+        if noise is None or self._rng.random() > (0.2, 0.5, 0.9)[noise.strength]:
             return (_LATENCY,)
-        match self._dice.randrange(3):
+        match self._rng.randrange(3):
             case 0:
                 return ()
             case 1:
@@ -72,23 +76,25 @@ class Bus:
                 return (self._delay(),)
 
     def _delay(self) -> float:
-        return self._dice.choice((_LATENCY, 0.002, 0.004, 0.006, 0.05, 0.4))
+        return self._rng.choice((_LATENCY, 0.002, 0.004, 0.006, 0.05, 0.4))
 
 
 class SimQueue:
-    """One process's end of the bus."""
+    """One process's connection to the bus: the port `Queue`."""
 
-    def __init__(self, bus: Bus, process: "SimProcess") -> None:
+    def __init__(self, bus: Bus, process: ProcessState) -> None:
         self.process = process
         self.wanted: dict[RoomId, None] = {}
+        """The rooms that the process is subscribed to."""
         self.heard: dict[RoomId, None] = {}
-        """What the bus knows of what is wanted: a little later, or long after."""
+        """Those of them that the bus has confirmed, as it does unless it is cut."""
         self._bus = bus
         self._listener: Listener | None = None
         self._backlog: deque[Callable[[], None]] = deque()
 
     @property
     def cut(self) -> bool:
+        """Whether the bus does not reach this process."""
         return self._bus.world.faults.now(Fault.CUT, self.process.number) is not None
 
     def publish(self, room_id: RoomId, entries: Sequence[Entry]) -> None:
@@ -111,53 +117,57 @@ class SimQueue:
             self.misses(room_id)
 
     def misses(self, room_id: RoomId) -> None:
-        self._do(lambda listener: listener.missed({room_id}))
+        """Tell the listener that it may have missed something."""
+        self._tell(lambda listener: listener.missed({room_id}))
 
-    def brings(self, room_id: RoomId, entries: Sequence[Entry] | None) -> Callable[[], None]:
-        def bring() -> None:
+    def delivery(self, room_id: RoomId, entries: Sequence[Entry] | None) -> Callable[[], None]:
+        """Return what delivers entries to the listener, or a look if `entries` is None."""
+
+        def deliver() -> None:
             if room_id not in self.wanted:
                 return
             seqs = [entry.seq for entry in entries or ()]
-            self._bus.world.note("brings", self.process.number, room_id, *seqs)
+            self._bus.world.note("delivers", self.process.number, room_id, *seqs)
             if entries is None:
                 self.misses(room_id)
             else:
-                self._do(lambda listener: listener.heard(room_id, entries))
+                self._tell(lambda listener: listener.heard(room_id, entries))
 
-        return bring
+        return deliver
 
-    def _do(self, tell: Callable[[Listener], None]) -> None:
-        """Tell the listener, or have the socket keep it while the process stands still."""
+    def _tell(self, call: Callable[[Listener], None]) -> None:
+        """Call the listener; while the process is frozen, its socket keeps this for later."""
 
-        def told() -> None:
+        def call_if_running() -> None:
             if self._listener is not None:
-                tell(self._listener)
+                call(self._listener)
 
         if self.process.frozen:
-            self._backlog.append(told)
+            self._backlog.append(call_if_running)
         else:
-            told()
+            call_if_running()
 
     def thaw(self) -> None:
+        """Deliver what the socket received while the process was frozen."""
         while self._backlog:
             self._backlog.popleft()()
 
     def restore(self) -> None:
-        """A cut may be over, unless another goes on."""
+        """Reconnect after a cut, unless another cut goes on."""
         cuts = [
             d
             for d in self._bus.world.faults.all
-            if d.fault is Fault.CUT and d.concerns(self.process.number)
+            if d.fault is Fault.CUT and d.affects(self.process.number)
         ]
         if self.cut or not cuts:
             return
         rooms = [room_id for room_id in self.wanted if room_id not in self.heard]
         self.heard = dict(self.wanted)
-        # A silent cut that nobody noticed may be over without a word.
+        # After a short silent cut, only subscriptions that were not confirmed are told.
         if cuts[-1].strength or cuts[-1].end - cuts[-1].start >= _NOTICED_AFTER:
             rooms = list(self.heard)
         if rooms:
-            self._do(lambda listener: listener.missed(set(rooms)))
+            self._tell(lambda listener: listener.missed(set(rooms)))
 
     def check(self) -> None:
         cut = self._bus.world.faults.now(Fault.CUT, self.process.number)

@@ -1,9 +1,9 @@
-"""Each process's bad line to the one Repository."""
+"""Each process's unreliable connection to the one Repository."""
 
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
-from typing import TYPE_CHECKING, NamedTuple, TypeVar
+from typing import NamedTuple, TypeVar
 
 import trio
 
@@ -12,114 +12,122 @@ from sharechat.domain.ids import MessageId, ProcessId, RoomId
 from sharechat.domain.messages import Draft, Entry, Identity, RoomInfo
 from sharechat.domain.ports import Present, Refusal
 from tests.simulation.faults import Fault
+from tests.simulation.state import ProcessState
 from tests.simulation.world import World
-
-if TYPE_CHECKING:
-    from tests.simulation.process import SimProcess
 
 T = TypeVar("T")
 
 _CALL_SECONDS = 4.0
-"""After which the real adapter gives up on any call."""
+"""Seconds after which the real adapter gives up on any call."""
 
 
 class _Fate(NamedTuple):
+    """What happens to one call."""
+
     before: float
+    """Seconds until it takes effect."""
     after: float
-    lands: bool = True
+    """Seconds from then until it is answered."""
+    takes_effect: bool = True
+    """Whether it takes effect."""
     answers: bool = True
+    """Whether the caller gets an answer."""
     late: float | None = None
+    """Seconds after which it takes effect although the caller was told that it failed."""
 
 
-_REFUSED = _Fate(0, 0, lands=False, answers=False)
-_HANGS = _Fate(_CALL_SECONDS, 0, lands=False, answers=False)
+_REFUSED = _Fate(0, 0, takes_effect=False, answers=False)
+_HANGS = _Fate(_CALL_SECONDS, 0, takes_effect=False, answers=False)
 
 
 class SimRepository:
-    """One process's line to the Truth: slow, cut, or worse, as the faults have it."""
+    """The port `Repository` over the Truth; the active faults decide what becomes of a call."""
 
-    def __init__(self, world: World, process: "SimProcess") -> None:
+    def __init__(self, world: World, process: ProcessState) -> None:
         self._world = world
         self._process = process
-        self._dice = world.dice(f"repository {process.number}")
+        self._rng = world.rng(f"repository {process.number}")
 
     async def _call(self, name: str, effect: Callable[[], Awaitable[T]]) -> T:
         self._world.count_call()
-        await self._process.passes()
+        await self._process.wait_while_frozen()
         fate = self._fate()
         if fate is None:
             result = await effect()
-            await self._process.passes()
+            await self._process.wait_while_frozen()
             return result
         self._world.note(name, self._process.number, fate)
-        self._world.late += 1
+        self._world.unfinished += 1
         try:
-            return await self._suffer(fate, effect)
+            return await self._call_with_fate(fate, effect)
         finally:
-            self._world.late -= 1
+            self._world.unfinished -= 1
 
-    async def _suffer(self, fate: _Fate, effect: Callable[[], Awaitable[T]]) -> T:
+    async def _call_with_fate(self, fate: _Fate, effect: Callable[[], Awaitable[T]]) -> T:
         await self._wait(fate.before, effect)
         if fate.late is not None:
-            self._leave_behind(effect, fate.late)
-        elif fate.lands:
+            self._let_finish_late(effect, fate.late)
+        elif fate.takes_effect:
             result = await effect()
             await trio.sleep(fate.after)
             if fate.answers:
-                await self._process.passes()
+                await self._process.wait_while_frozen()
                 return result
-        await self._process.passes()
+        await self._process.wait_while_frozen()
         raise UnavailableError("The simulated Repository is away.")
 
     async def _wait(self, seconds: float, effect: Callable[[], Awaitable[object]]) -> None:
-        """Wait for the request to get there, which it may also if the caller gives up."""
+        """Wait until the request arrives; it may arrive even if the caller gives up."""
         try:
             await trio.sleep(seconds)
         except trio.Cancelled:
-            if self._dice.random() < 0.5:
-                self._leave_behind(effect, 0)
+            if self._rng.random() < 0.5:
+                self._let_finish_late(effect, 0)
             raise
 
-    def _leave_behind(self, effect: Callable[[], Awaitable[object]], seconds: float) -> None:
+    def _let_finish_late(self, effect: Callable[[], Awaitable[object]], seconds: float) -> None:
         self._world.faults.begin(Fault.LATE, None, seconds)
-        self._world.late += 1
-        self._world.nursery.start_soon(self._land_late, effect, seconds)
+        self._world.unfinished += 1
+        self._world.nursery.start_soon(self._take_effect_late, effect, seconds)
 
-    async def _land_late(self, effect: Callable[[], Awaitable[object]], seconds: float) -> None:
+    async def _take_effect_late(
+        self, effect: Callable[[], Awaitable[object]], seconds: float
+    ) -> None:
         await trio.sleep(seconds)
-        # Nobody is there to be told.
+        # The caller has given up, so nobody receives an error.
         with suppress(SharechatError):
             await effect()
-        self._world.late -= 1
+        self._world.unfinished -= 1
 
     def _fate(self) -> _Fate | None:
-        faults, number, dice = self._world.faults, self._process.number, self._dice
+        """Return what the active faults do to a call now, or None if it just works."""
+        faults, number, rng = self._world.faults, self._process.number, self._rng
         if away := faults.now(Fault.OUTAGE, number) or faults.now(Fault.SEVERED, number):
             return self._hang(away.end) if away.strength else _REFUSED
         if slow := faults.now(Fault.SLOW, number):
             share = (0.1, 0.4, 1.0)[slow.strength] * _CALL_SECONDS / 2
-            return _Fate(dice.uniform(0, share), dice.uniform(0, share))
+            return _Fate(rng.uniform(0, share), rng.uniform(0, share))
         chaos = faults.now(Fault.CHAOS, number)
-        if chaos is None or dice.random() > (0.1, 0.3, 0.6)[chaos.strength]:
+        if chaos is None or rng.random() > (0.1, 0.3, 0.6)[chaos.strength]:
             return None
-        before, after = dice.choice((0.0, 0.004, 0.1, 1.0)), dice.choice((0.0, 0.004, 0.1, 1.0))
-        match dice.randrange(4):
+        before, after = rng.choice((0.0, 0.004, 0.1, 1.0)), rng.choice((0.0, 0.004, 0.1, 1.0))
+        match rng.randrange(4):
             case 0:
                 return _Fate(before, after)
             case 1:
-                return _Fate(before, after, lands=False, answers=False)
+                return _Fate(before, after, takes_effect=False, answers=False)
             case 2:
                 return _Fate(before, after, answers=False)
             case _:
-                late = dice.choice((0.0, 0.01, 0.25, 2.0, 6.0, 15.0))
-                return _Fate(before, after, lands=False, answers=False, late=late)
+                late = rng.choice((0.0, 0.01, 0.25, 2.0, 6.0, 15.0))
+                return _Fate(before, after, takes_effect=False, answers=False, late=late)
 
     def _hang(self, until: float) -> _Fate:
-        """Time out; what is under way may get there when the line is back."""
-        if self._dice.random() < 0.7:
+        """Time out; the request may arrive once the connection works again."""
+        if self._rng.random() < 0.7:
             return _HANGS
         late = max(0.0, until - trio.current_time() - _CALL_SECONDS)
-        return _HANGS._replace(late=late + self._dice.choice((0.0, 0.01, 1.0)))
+        return _HANGS._replace(late=late + self._rng.choice((0.0, 0.01, 1.0)))
 
     async def create_room(self, room: RoomInfo, key_hash: bytes) -> None:
         truth = self._world.truth

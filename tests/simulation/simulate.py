@@ -1,4 +1,4 @@
-"""One history from beginning to end, in a trio run of its own that replays exactly."""
+"""Runs one history in a trio run of its own, which replays exactly."""
 
 import logging
 from collections.abc import Iterator
@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-# Importing it makes trio's scheduler deterministic.
+# Importing hypothesis makes trio's scheduler deterministic.
 import hypothesis  # noqa: F401
 import structlog
 import trio
@@ -20,20 +20,21 @@ from tests.simulation.world import World
 
 @dataclass
 class Report:
-    """What came of a history."""
+    """The result of one history."""
 
     violations: list[str]
     trace: list[tuple[object, ...]]
     seconds: float
-    """Of the simulated clock."""
+    """How long it took by the simulated clock."""
     faults: int
     messages: int
 
 
 def simulate(history: History) -> Report:
-    """Play a history; the same one always gives the same report."""
+    """Run a history; the same history always gives the same report."""
     clock = trio.testing.MockClock(autojump_threshold=0)
-    # Not seeded by hypothesis alone, which would have every history run in the same order.
+    # Hypothesis always seeds trio's scheduler with the same number, so that every history would
+    # run its tasks in the same order. Trio has no public way to seed it.
     trio_run._r.seed(history.seed)
     return trio.run(_simulate, history, clock=clock)
 
@@ -43,11 +44,11 @@ async def _simulate(history: History) -> Report:
     tasks = trio.lowlevel.current_statistics().tasks_living
     async with trio.open_nursery() as nursery:
         world = World(nursery, history.seed)
-        with _overheard(world):
+        with _errors_as_violations(world):
             await Director(world, history).play()
     left_over = trio.lowlevel.current_statistics().tasks_living - tasks
     if left_over:
-        world.accuse(f"{left_over} tasks are left over")
+        world.report_violation(f"{left_over} tasks are left over")
     return Report(
         [*world.violations, *check(world)],
         world.trace,
@@ -58,16 +59,16 @@ async def _simulate(history: History) -> Report:
 
 
 @contextmanager
-def _overheard(world: World) -> Iterator[None]:
-    """Take what the actors log as an error for one."""
+def _errors_as_violations(world: World) -> Iterator[None]:
+    """Report every error that the actors log as a violation."""
 
-    def overhear(_logger: Any, _method: str, event: structlog.typing.EventDict) -> str:
-        world.accuse(f"logged: {event}")
+    def report(_logger: Any, _method: str, event: structlog.typing.EventDict) -> str:
+        world.report_violation(f"logged: {event}")
         raise structlog.DropEvent
 
     before = structlog.get_config()
     structlog.configure(
-        processors=[structlog.processors.format_exc_info, overhear],
+        processors=[structlog.processors.format_exc_info, report],
         wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR),
         cache_logger_on_first_use=False,
     )

@@ -1,15 +1,15 @@
-"""Ids, names and times that are the same in every run of a history, and whose they are."""
+"""Ids, names and times that repeat exactly, and who they were made for."""
 
 from datetime import datetime
 
 from sharechat.domain.ids import MemberId, MessageId, ProcessId
 from sharechat.domain.sources import Sources
-from tests.simulation.client import serving
+from tests.simulation.state import serving
 from tests.simulation.world import World, utc_now
 
 
 class SimSources(Sources):
-    """One process's sources; the numbers are the world's."""
+    """One process's sources; all processes of a world share its counters."""
 
     def __init__(self, world: World) -> None:
         self._world = world

@@ -1,4 +1,4 @@
-"""The simulation in the suite: as many histories as a few seconds allow, always the same."""
+"""The simulation as a test: as many histories as a few seconds allow, always the same ones."""
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -8,20 +8,20 @@ from tests.simulation.history import History, from_text, histories, to_text
 from tests.simulation.hunt import ViolationError, explain, hunt
 from tests.simulation.simulate import simulate
 
-_CALM = settings(
+_REPEATABLE = settings(
     deadline=None, database=None, derandomize=True, suppress_health_check=list(HealthCheck)
 )
 
 
-@settings(_CALM, max_examples=200)
+@settings(_REPEATABLE, max_examples=200)
 @given(histories)
-def test_whatever_happens_the_invariants_hold(history: History) -> None:
+def test_no_history_violates_an_invariant(history: History) -> None:
     report = simulate(history)
     if report.violations:
         raise ViolationError(explain(history, report))
 
 
-@settings(_CALM, max_examples=15)
+@settings(_REPEATABLE, max_examples=15)
 @given(histories)
 def test_a_history_replays_exactly(history: History) -> None:
     first, second = simulate(history), simulate(from_text(to_text(history)))
@@ -39,6 +39,6 @@ def test_a_history_replays_exactly(history: History) -> None:
 )
 def test_the_simulation_finds_a_broken_protocol(name: str, symptom: str) -> None:
     with BREAKS[name]():
-        find = hunt(0, 200)
-    assert find
-    assert symptom in str(find)
+        finding = hunt(0, 200)
+    assert finding
+    assert symptom in str(finding)

@@ -1,20 +1,23 @@
-"""How long things may take while all, or most, is well."""
+"""How long things may take while everything works, or almost everything."""
 
 from collections.abc import Iterator
 
 from sharechat.domain.messages import MessageType
-from tests.simulation.client import SimConnection
 from tests.simulation.faults import STALLS, Fault
-from tests.simulation.process import SimProcess
-from tests.simulation.truth import Commit
-from tests.simulation.world import World
+from tests.simulation.state import ClientState, ProcessState
+from tests.simulation.world import Commit, World
 
-_BUS_WORKS = 1.0
-_BUS_AWAY = 7.0
-"""A look at all rooms every 5 s, and the reading of what is missing."""
-_DEAD = 15.0
+_HEARD_WITHIN = 1.0
+"""Seconds until a member hears a message while the bus works."""
+
+_HEARD_WITHOUT_BUS_WITHIN = 7.0
+"""The same while the bus is away: a look at all rooms every 5 s, and reading what is missing."""
+
+_LEFT_WITHIN = 15.0
+"""Seconds until the members of a killed process have left."""
+
 _AFTERMATH = 10.0
-"""How long a fault that is over may still be felt."""
+"""Seconds for which a fault that is over may still have an effect."""
 
 
 def check_timeliness(world: World) -> Iterator[str]:
@@ -25,8 +28,8 @@ def check_timeliness(world: World) -> Iterator[str]:
             yield from _check_dead(world, process)
 
 
-def _check_hearing(world: World, connection: SimConnection) -> Iterator[str]:
-    """Those who listen hear what is stored soon."""
+def _check_hearing(world: World, connection: ClientState) -> Iterator[str]:
+    """A client that reads hears each message soon after it was stored."""
     if connection.dawdled:
         return
     heard = {m.id: at for at, m in connection.heard if m.type is not MessageType.FAILED}
@@ -44,30 +47,36 @@ def _check_hearing(world: World, connection: SimConnection) -> Iterator[str]:
             yield f"{connection} heard {commit.entry.message.text!r} only after {took:.3f} s"
 
 
-def _may_take(world: World, connection: SimConnection, commit: Commit) -> float:
-    def well(within: float, faults: frozenset[Fault]) -> bool:
+def _may_take(world: World, connection: ClientState, commit: Commit) -> float:
+    """Return within how many seconds of its commit a client must hear an entry."""
+
+    def undisturbed(within: float, faults: frozenset[Fault]) -> bool:
         return not any(
-            world.faults.between(commit.at - _AFTERMATH, commit.at + within, faults, whom)
-            for whom in (commit.process, connection.process.number)
+            world.faults.between(commit.at - _AFTERMATH, commit.at + within, faults, process)
+            for process in (commit.process, connection.process.number)
         )
 
-    if well(_BUS_WORKS, frozenset(Fault)):
-        return _BUS_WORKS
-    return _BUS_AWAY if well(_BUS_AWAY, STALLS) else float("inf")
+    if undisturbed(_HEARD_WITHIN, frozenset(Fault)):
+        return _HEARD_WITHIN
+    if undisturbed(_HEARD_WITHOUT_BUS_WITHIN, STALLS):
+        return _HEARD_WITHOUT_BUS_WITHIN
+    return float("inf")
 
 
-def _check_dead(world: World, process: SimProcess) -> Iterator[str]:
-    """The members of a killed process are made to leave, if there is somebody to do it."""
+def _check_dead(world: World, process: ProcessState) -> Iterator[str]:
+    """The members of a killed process are made to leave if another process is running."""
     died = process.ended_at
     assert died is not None
     others = any(
-        p.up_at is not None and p.up_at <= died and (p.ended_at or died + _DEAD) >= died + _DEAD
+        p.up_at is not None
+        and p.up_at <= died
+        and (p.ended_at or died + _LEFT_WITHIN) >= died + _LEFT_WITHIN
         for p in world.processes
     )
-    if not others or world.faults.between(died - 2 * _DEAD, died + _DEAD, STALLS):
+    if not others or world.faults.between(died - 2 * _LEFT_WITHIN, died + _LEFT_WITHIN, STALLS):
         return
     for room_id, log in world.truth.log.items():
-        if world.dead_rooms.get(room_id, died + _DEAD) < died + _DEAD:
+        if world.dead_rooms.get(room_id, died + _LEFT_WITHIN) < died + _LEFT_WITHIN:
             continue
         left = {
             c.entry.message.member_id: c.at for c in log if c.entry.message.type is MessageType.LEFT
@@ -79,5 +88,5 @@ def _check_dead(world: World, process: SimProcess) -> Iterator[str]:
                 and world.member[message.member_id].process is process
             ):
                 took = left.get(message.member_id, float("inf")) - died
-                if took > _DEAD:
+                if took > _LEFT_WITHIN:
                     yield f"{message.member_id} of a dead process left only after {took:.1f} s"

@@ -1,7 +1,7 @@
-"""What is really stored, and whether it may be."""
+"""What is really stored, and whether it should have been."""
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, NamedTuple
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 
 import trio
 
@@ -11,52 +11,57 @@ from sharechat.domain.messages import Draft, Entry, MessageType, RoomInfo
 from sharechat.domain.ports import Refusal
 from tests.simulation.faults import Fault
 from tests.simulation.sources import SimSources
-from tests.simulation.world import World
-
-if TYPE_CHECKING:
-    from tests.simulation.process import SimProcess
-
-
-class Commit(NamedTuple):
-    """An entry that was stored: when, and through which process."""
-
-    entry: Entry
-    at: float
-    process: int
+from tests.simulation.state import ProcessState
+from tests.simulation.world import Commit, World
 
 
 class Truth(MemoryRepository):
-    """A Repository that remembers all that was ever stored, and judges what is asked of it."""
+    """A Repository that remembers everything ever stored, and checks what it is asked to do."""
 
     def __init__(self, world: World) -> None:
         super().__init__(SimSources(world))
         self._world = world
         self.log: dict[RoomId, list[Commit]] = {}
-        self._renewed_at: dict[ProcessId, float] = {}
+        self._members: defaultdict[RoomId, set[MemberId]] = defaultdict(set)
         self._joined_through: dict[MemberId, ProcessId] = {}
+        self._renewed_at: dict[ProcessId, float] = {}
+        # The processes whose leases have ended; they are never opened again.
+        self._ended: set[ProcessId] = set()
+
+    @property
+    def members(self) -> set[MemberId]:
+        return {id_ for members in self._members.values() for id_ in members}
 
     async def create_room(self, room: RoomInfo, key_hash: bytes) -> None:
         await super().create_room(room, key_hash)
         self.log.setdefault(room.id, [])
 
-    def _append(self, draft: Draft, process_id: ProcessId) -> Entry | Refusal:
-        outcome = super()._append(draft, process_id)
-        if isinstance(outcome, Entry) and outcome.seq > len(self.log[draft.room_id]):
-            process = self._world.process_of[process_id]
-            now = trio.current_time()
-            self.log[draft.room_id].append(Commit(outcome, now, process.number))
-            self._world.note("stored", process.number, outcome.seq, draft.text)
-            if draft.type is MessageType.JOINED:
-                self._joined_through[draft.member.id] = process_id
-            elif draft.type is MessageType.LEFT:
-                self._judge_left(draft)
-        return outcome
+    async def append(self, drafts: Sequence[Draft], process_id: ProcessId) -> list[Entry | Refusal]:
+        outcomes = await super().append(drafts, process_id)
+        for draft, outcome in zip(drafts, outcomes, strict=True):
+            if isinstance(outcome, Entry) and outcome.seq > len(self.log[draft.room_id]):
+                self._record(draft, outcome, process_id)
+        return outcomes
 
-    def _judge_left(self, draft: Draft) -> None:
+    def _record(self, draft: Draft, entry: Entry, process_id: ProcessId) -> None:
+        process = self._world.process_of[process_id]
+        self.log[draft.room_id].append(Commit(entry, trio.current_time(), process.number))
+        self._world.note("stored", process.number, entry.seq, draft.text)
+        if draft.type is MessageType.JOINED:
+            self._members[draft.room_id].add(draft.member.id)
+            self._joined_through[draft.member.id] = process_id
+        elif draft.type is MessageType.LEFT:
+            self._members[draft.room_id].discard(draft.member.id)
+            self._check_left(draft)
+
+    def _check_left(self, draft: Draft) -> None:
         connection = self._world.member[draft.member.id]
-        lives = self._joined_through[draft.member.id] in self._leases
-        if lives and connection.here and connection.process.up:
-            self._world.accuse(f"{connection} was made to leave for no reason")
+        leased = self._has_lease(self._joined_through[draft.member.id])
+        if leased and connection.here and connection.process.up:
+            self._world.report_violation(f"{connection} was made to leave for no reason")
+
+    def _has_lease(self, process_id: ProcessId) -> bool:
+        return process_id in self._renewed_at and process_id not in self._ended
 
     async def open_lease(self, process_id: ProcessId) -> None:
         await super().open_lease(process_id)
@@ -68,28 +73,36 @@ class Truth(MemoryRepository):
         return renewals
 
     async def end_lease(self, process_id: ProcessId, renewal: int | None = None) -> bool:
-        had = process_id in self._leases
+        had_lease = self._has_lease(process_id)
         ended = await super().end_lease(process_id, renewal)
+        if ended:
+            self._ended.add(process_id)
         process = self._world.process_of[process_id]
-        if renewal is not None and had and ended and process.up:
+        if renewal is not None and had_lease and ended and process.up:
             if process.lost_lease_at is None:
                 process.lost_lease_at = trio.current_time()
-            self._judge_lost_lease(process, self._renewed_at[process_id])
+            self._check_lost_lease(process, self._renewed_at[process_id])
         return ended
 
-    def _judge_lost_lease(self, process: "SimProcess", since: float) -> None:
-        """Only what befell this process alone may cost it its lease."""
-        blame = {Fault.FROZEN, Fault.SEVERED, Fault.CHAOS, Fault.LATE}
+    def _check_lost_lease(self, process: ProcessState, since: float) -> None:
+        """Only a fault of this one process may make it lose its lease."""
+        causes = {Fault.FROZEN, Fault.SEVERED, Fault.CHAOS, Fault.LATE}
         now = trio.current_time()
         self._world.note("lease ended", process.number, now - since)
-        if not self._world.faults.between(since, now, blame, process.number):
-            self._world.accuse(f"process {process.number} lost its lease for no reason")
+        if not self._world.faults.between(since, now, causes, process.number):
+            self._world.report_violation(f"process {process.number} lost its lease for no reason")
 
-    def _remove(self, room_id: RoomId) -> None:
+    async def delete_room(self, room_id: RoomId, key_hash: bytes) -> None:
+        await super().delete_room(room_id, key_hash)
+        self._removed(room_id)
+
+    async def remove_stale_rooms(self, age: float) -> list[RoomId]:
+        removed = await super().remove_stale_rooms(age)
+        for room_id in removed:
+            self._removed(room_id)
+        return removed
+
+    def _removed(self, room_id: RoomId) -> None:
         self._world.note("removed", room_id)
         self._world.dead_rooms[room_id] = trio.current_time()
-        super()._remove(room_id)
-
-    @property
-    def members(self) -> set[str]:
-        return {id_ for room in self._rooms.values() for id_ in room.members}
+        self._members.pop(room_id, None)

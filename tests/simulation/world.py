@@ -1,25 +1,21 @@
-"""The world of one history: who is in it, what happened, and where chance comes from."""
+"""The world of one history: who is in it, what has happened, and where randomness comes from."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence, Set
 from datetime import UTC, datetime, timedelta
 from itertools import count
 from random import Random
-from typing import TYPE_CHECKING
+from typing import NamedTuple, Protocol
 
 import trio
 
 from sharechat.domain.ids import MemberId, MessageId, ProcessId, RoomId
+from sharechat.domain.messages import Entry
+from sharechat.domain.ports import Queue, Repository
 from tests.simulation.faults import Faults
+from tests.simulation.state import ClientState, ProcessState
 
-if TYPE_CHECKING:
-    from tests.simulation.client import SimConnection
-    from tests.simulation.process import SimProcess
-    from tests.simulation.queue import Bus
-    from tests.simulation.truth import Truth
-
-# More calls than any history makes: an actor that spins without time passing ends here.
-_MOST_CALLS = 50_000
-
+_MAX_CALLS = 50_000
+"""More calls of the Repository than any history needs; this ends an actor that spins."""
 
 _EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -29,52 +25,94 @@ def utc_now() -> datetime:
     return _EPOCH + timedelta(seconds=trio.current_time())
 
 
-class World:
-    """What all parts of a simulation know of each other."""
+class Commit(NamedTuple):
+    """An entry that was stored: when, and through which process."""
 
-    truth: "Truth"
-    bus: "Bus"
+    entry: Entry
+    at: float
+    process: int
+
+
+class Store(Repository, Protocol):
+    """The one Repository that all processes share, and what it has ever stored."""
+
+    @property
+    def log(self) -> Mapping[RoomId, Sequence[Commit]]:
+        """The log of each room that ever existed."""
+        ...
+
+    @property
+    def members(self) -> Set[MemberId]:
+        """The present members of all rooms."""
+        ...
+
+
+class ProcessQueue(Queue, Protocol):
+    """One process's connection to the bus."""
+
+    @property
+    def wanted(self) -> Mapping[RoomId, None]:
+        """The rooms that the process is subscribed to."""
+        ...
+
+    def thaw(self) -> None:
+        """Deliver what the socket received while the process was frozen."""
+        ...
+
+
+class ProcessBus(Protocol):
+    """The bus that connects the processes."""
+
+    def connect(self, process: ProcessState) -> ProcessQueue: ...
+
+
+class World:
+    """What all parts of a simulation share."""
+
+    truth: Store
+    bus: ProcessBus
 
     def __init__(self, nursery: trio.Nursery, seed: int) -> None:
         self.nursery = nursery
         self.faults = Faults()
-        self.processes: list[SimProcess] = []
-        self.connections: list[SimConnection] = []
+        self.processes: list[ProcessState] = []
+        self.connections: list[ClientState] = []
         self.rooms: list[RoomId] = []
         self.dead_rooms: dict[RoomId, float] = {}
-        """When each room that was removed was removed."""
-        self.process_of: dict[ProcessId, SimProcess] = {}
-        self.member: dict[MemberId, SimConnection] = {}
+        """When each room that no longer exists was removed."""
+        self.process_of: dict[ProcessId, ProcessState] = {}
+        self.member: dict[MemberId, ClientState] = {}
         self.process_ids, self.member_ids, self.message_ids = count(), count(), count()
         self.said: dict[MessageId, str] = {}
-        """What each message that a client sent said."""
-        self.late = 0
-        """Calls on their bad way, and commits that hang on although their callers have given up."""
+        """The text of each message that a client sent."""
+        self.unfinished = 0
+        """Calls that a fault delays, and commits that continue after their callers gave up."""
         self.calls = 0
         self.violations: list[str] = []
         self.trace: list[tuple[object, ...]] = []
         self._seed = seed
 
-    def dice(self, name: str) -> Random:
-        """Return a source of chance of its own, so that one part does not disturb another's."""
+    def rng(self, name: str) -> Random:
+        """Return a source of randomness for one part, independent of what other parts draw."""
         return Random(f"{self._seed}/{name}")
 
     def note(self, *what: object) -> None:
         self.trace.append((trio.current_time(), *what))
 
-    def accuse(self, what: str) -> None:
-        """Record a violation. Not an exception: an actor would catch that, and go on."""
+    def report_violation(self, what: str) -> None:
+        """Record a violation. It is not raised: an actor would catch that and continue."""
         self.note("VIOLATION", what)
         self.violations.append(f"{trio.current_time():.3f}: {what}")
 
     def count_call(self) -> None:
         self.calls += 1
-        if self.calls == _MOST_CALLS:
-            self.accuse("the Repository is asked over and over")
-        if self.calls >= _MOST_CALLS:
+        if self.calls == _MAX_CALLS:
+            self.report_violation("the Repository is called over and over")
+        if self.calls >= _MAX_CALLS:
             self.nursery.cancel_scope.cancel()
 
     def later(self, seconds: float, do: Callable[[], None]) -> None:
+        """Call `do` after some seconds."""
         self.nursery.start_soon(_later, seconds, do)
 
 

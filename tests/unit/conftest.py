@@ -1,4 +1,4 @@
-"""What is logged is kept, so that a test can ask for it, instead of printed."""
+"""Captures the log of each test instead of printing it."""
 
 from collections.abc import Iterator, MutableMapping
 from typing import Any
@@ -11,6 +11,6 @@ Logs = list[MutableMapping[str, Any]]
 
 @pytest.fixture(autouse=True)
 def logs() -> Iterator[Logs]:
-    """Return all that is logged during the test, as structlog's event dicts."""
+    """Return everything logged during the test so far, as structlog's event dicts."""
     with structlog.testing.capture_logs() as captured:
         yield captured

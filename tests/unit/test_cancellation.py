@@ -1,4 +1,8 @@
-"""A life cut off at each of its steps, in every way: one `left` for each `joined`, no rest."""
+"""A visit is interrupted at each of its steps, in every way.
+
+Whatever happens, each `joined` gets one `left`, the members who stay miss nothing, and no task
+or subscription is left over.
+"""
 
 from collections.abc import Awaitable, Callable
 
@@ -16,25 +20,25 @@ from tests.harness.repository import KEY
 POLICY = Policy(message_rate=0, read_limit=2)
 
 
-class AtStep(trio.abc.Instrument):
-    """Calls something before the n-th step that any task takes from now on."""
+class CallAtStep(trio.abc.Instrument):
+    """Calls `call` before the n-th step (from 0) that any task takes from now on."""
 
     def __init__(self, n: int, call: Callable[[], object]) -> None:
-        self.left = n
+        self.remaining = n
         self.called = False
         self._call = call
 
     def before_task_step(self, task: trio.lowlevel.Task) -> None:
         if self.called:
             return
-        self.left -= 1
-        if self.left < 0:
+        self.remaining -= 1
+        if self.remaining < 0:
             self.called = True
             self._call()
 
 
-async def life(client: FakeConnection, other: FakeConnection) -> None:
-    """Let a client that has just come talk, be refused, be slow, listen and go."""
+async def play_visit(client: FakeConnection, other: FakeConnection) -> None:
+    """Make a client that has just connected talk, be refused, stall, listen and hang up."""
     client.says("mine", "a NUL: \0")
     await wait_all_tasks_blocked()
     client.stalls()
@@ -46,59 +50,61 @@ async def life(client: FakeConnection, other: FakeConnection) -> None:
     await wait_all_tasks_blocked()
 
 
-Cut = Callable[[House, RoomId, Visit], Awaitable[None]]
+Interruption = Callable[[House, RoomId, Visit], Awaitable[None]]
 
 
-async def cancel_it(house: House, room: RoomId, visit: Visit) -> None:
+async def cancel_visit(house: House, room: RoomId, visit: Visit) -> None:
     visit.scope.cancel()
 
 
-async def stop(house: House, room: RoomId, visit: Visit) -> None:
+async def stop_process(house: House, room: RoomId, visit: Visit) -> None:
     await house.nodes[0].controller.stop()
 
 
-async def delete(house: House, room: RoomId, visit: Visit) -> None:
+async def delete_room(house: House, room: RoomId, visit: Visit) -> None:
     await house.nodes[1].controller.rooms.delete_room(room, KEY)
 
 
-async def fail(house: House, room: RoomId, visit: Visit) -> None:
+async def make_room_fail(house: House, room: RoomId, visit: Visit) -> None:
     if room in house.nodes[0].controller.rooms.ids:
         house.repository.at_next("read", error=RuntimeError("a bug"))
         house.nodes[0].controller.rooms.expect(room, 1000)
 
 
-async def kill(house: House, room: RoomId, visit: Visit) -> None:
+async def kill_process(house: House, room: RoomId, visit: Visit) -> None:
     house.nodes[0].scope.cancel()
 
 
-async def lose_the_lease(house: House, room: RoomId, visit: Visit) -> None:
+async def lose_lease(house: House, room: RoomId, visit: Visit) -> None:
     await house.repository.end_lease(house.nodes[0].controller.lease.process_id)
 
 
-async def go_away_for_a_while(house: House, room: RoomId, visit: Visit) -> None:
+async def make_repository_unavailable(house: House, room: RoomId, visit: Visit) -> None:
     house.repository.away = True
     await trio.sleep(7)
     house.repository.away = False
 
 
-# Each with how long it takes until all that follows from it is done.
-CUTS: list[tuple[Cut, float]] = [
-    (cancel_it, 0.1),
-    (stop, 0.1),
-    (delete, 0.1),
-    (fail, 0.1),
-    (kill, 15),
-    (lose_the_lease, 5),
-    (go_away_for_a_while, 15),
+INTERRUPTIONS: list[tuple[Interruption, float]] = [
+    (cancel_visit, 0.1),
+    (stop_process, 0.1),
+    (delete_room, 0.1),
+    (make_room_fail, 0.1),
+    (kill_process, 15),
+    (lose_lease, 5),
+    (make_repository_unavailable, 15),
 ]
+"""Each interruption, and the seconds until all of its consequences have happened."""
 
 
-def stored(connection: FakeConnection) -> list[Message]:
+def heard_from_log(connection: FakeConnection) -> list[Message]:
     return [message for message in connection.received if message.type != "failed"]
 
 
-async def cut_at(n: int, cut: Cut, after: int | None, slow: bool, settles: float) -> bool:
-    """Run a life with a cut at its n-th step; return whether it got that far."""
+async def interrupt_at(
+    n: int, interrupt: Interruption, after: int | None, slow: bool, settle_time: float
+) -> bool:
+    """Interrupt a visit at its n-th step; return False if it has fewer steps."""
     async with open_house(nodes=2, policy=POLICY) as house:
         here, there = house.nodes
         room = await house.repository.make_room()
@@ -107,33 +113,34 @@ async def cut_at(n: int, cut: Cut, after: int | None, slow: bool, settles: float
         visit = Visit(FakeConnection(slow=slow))
         begin = trio.Event()
 
-        async def wait_and_cut() -> None:
+        async def wait_and_interrupt() -> None:
             await begin.wait()
-            await cut(house, room, visit)
+            await interrupt(house, room, visit)
 
-        house.nursery.start_soon(wait_and_cut)
+        house.nursery.start_soon(wait_and_interrupt)
         await wait_all_tasks_blocked()
-        instrument = AtStep(n, visit.scope.cancel if cut is cancel_it else begin.set)
+        # Cancelling needs no task, so it happens exactly between two steps.
+        instrument = CallAtStep(n, visit.scope.cancel if interrupt is cancel_visit else begin.set)
         trio.lowlevel.add_instrument(instrument)
         house.nursery.start_soon(here.serve, visit, info, after)
-        await life(visit.connection, other)
+        await play_visit(visit.connection, other)
         trio.lowlevel.remove_instrument(instrument)
         await visit.ends()
-        await trio.sleep(settles)
+        await trio.sleep(settle_time)
 
-        deleted = cut is delete and instrument.called
+        deleted = interrupt is delete_room and instrument.called
         if not deleted:
             other.says("at the end")
             await other.hears("at the end")
             log = await house.repository.log(room)
-            assert stored(other) == log
-            if heard := stored(visit.connection):
-                begins = 0 if after is not None else log.index(heard[0])
-                assert heard == log[begins : begins + len(heard)]
+            assert heard_from_log(other) == log
+            if heard := heard_from_log(visit.connection):
+                start = 0 if after is not None else log.index(heard[0])
+                assert heard == log[start : start + len(heard)]
         other.hangs_up()
         begin.set()
         await house.stop()
-        if cut is not delete:
+        if interrupt is not delete_room:
             assert_pairs(await house.repository.log(room))
         assert not here.queue.rooms | there.queue.rooms
         assert other.closed.is_set()
@@ -143,21 +150,21 @@ async def cut_at(n: int, cut: Cut, after: int | None, slow: bool, settles: float
 
 
 @pytest.mark.parametrize("after", [None, 0])
-@pytest.mark.parametrize(("cut", "settles"), CUTS)
-async def test_a_life_cut_off_at_each_step(
-    autojump_clock: MockClock, cut: Cut, settles: float, after: int | None
+@pytest.mark.parametrize(("interrupt", "settle_time"), INTERRUPTIONS)
+async def test_a_visit_can_be_interrupted_at_any_step(
+    autojump_clock: MockClock, interrupt: Interruption, settle_time: float, after: int | None
 ) -> None:
     n = 0
-    while await cut_at(n, cut, after, n % 2 == 0, settles):
+    while await interrupt_at(n, interrupt, after, n % 2 == 0, settle_time):
         n += 1
     assert n > 40
 
 
 @pytest.mark.parametrize("after", [None, 0])
-async def test_the_same_over_the_other_kind_of_connection(
+async def test_a_visit_over_the_other_kind_of_connection_can_be_cancelled_at_any_step(
     autojump_clock: MockClock, after: int | None
 ) -> None:
     n = 0
-    while await cut_at(n, cancel_it, after, n % 2 == 1, 0.1):
+    while await interrupt_at(n, cancel_visit, after, n % 2 == 1, 0.1):
         n += 1
     assert n > 40

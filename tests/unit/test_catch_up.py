@@ -1,4 +1,4 @@
-"""A member that comes back with `after`: the history and then the room, no hole, no repeat."""
+"""Members that come back with `after`: the log and then the room, without a gap or a repeat."""
 
 import pytest
 import trio
@@ -9,7 +9,7 @@ from sharechat.domain.errors import UnavailableError
 from sharechat.domain.ids import RoomId
 from sharechat.domain.outcomes import INTERNAL_ERROR, ROOM_DELETED, TRY_LATER, Close
 from tests.harness.connection import FakeConnection
-from tests.harness.house import Elsewhere, House, assert_pairs, open_house
+from tests.harness.house import House, RemoteMember, assert_pairs, open_house
 from tests.harness.repository import KEY
 from tests.harness.waiting import until
 
@@ -17,6 +17,7 @@ PAGES_OF_3 = Policy(message_rate=0, read_limit=3, follow_interval=10_000)
 
 
 async def room_with(house: House, entries: int) -> tuple[RoomId, FakeConnection]:
+    """Return a room with a log of `entries` entries, and the member that wrote them."""
     room = await house.repository.make_room()
     talker = await house.join(room)
     talker.says(*(f"old {n}" for n in range(1, entries)))
@@ -26,7 +27,7 @@ async def room_with(house: House, entries: int) -> tuple[RoomId, FakeConnection]
 
 @pytest.mark.parametrize("entries", [1, 2, 3, 4, 7, 9])
 @pytest.mark.parametrize("after", [0, 1])
-async def test_it_hears_the_log_after_the_seq_and_then_the_room(
+async def test_a_member_hears_the_log_after_the_seq_and_then_the_room(
     autojump_clock: MockClock, entries: int, after: int
 ) -> None:
     async with open_house(policy=PAGES_OF_3) as house:
@@ -40,7 +41,7 @@ async def test_it_hears_the_log_after_the_seq_and_then_the_room(
 
 
 @pytest.mark.parametrize("stalled_at", range(5))
-async def test_no_hole_and_no_repeat_while_the_room_is_talking(
+async def test_a_member_that_catches_up_while_others_talk_hears_no_gap_and_no_repeat(
     autojump_clock: MockClock, stalled_at: int
 ) -> None:
     async with open_house(policy=PAGES_OF_3) as house:
@@ -57,17 +58,19 @@ async def test_no_hole_and_no_repeat_while_the_room_is_talking(
         assert visit.connection.received == await house.repository.log(room)
 
 
-async def test_a_room_that_is_ahead_when_it_takes_over(autojump_clock: MockClock) -> None:
+async def test_a_room_that_is_ahead_when_it_takes_over_leaves_no_gap(
+    autojump_clock: MockClock,
+) -> None:
     async with open_house(policy=PAGES_OF_3) as house:
         room, talker = await room_with(house, 1)
         visit = await house.visit(room, after=0)
-        visit.connection.stalls()  # the first, short, page is read but not sent
+        visit.connection.stalls()  # The first page, which is short, is read but not sent.
         await wait_all_tasks_blocked()
         talker.says(*(f"during {n}" for n in range(10)))
         await talker.hears("during 9")
         step = house.repository.at_next("read", hold=True)
         visit.connection.reads_on()
-        await step.reached.wait()  # the room has taken over; what lies before is being read
+        await step.reached.wait()  # The room has taken over; the entries before that are read.
         talker.says("later 1", "later 2")
         await talker.hears("later 2")
         step.release()
@@ -81,9 +84,9 @@ async def test_a_member_may_know_more_than_its_room(autojump_clock: MockClock) -
     patient = Policy(message_rate=0, read_limit=3, gap_patience=1000)
     async with open_house(policy=patient) as house:
         room, talker = await room_with(house, 1)
-        there = Elsewhere(house.repository, room)
+        there = RemoteMember(house.repository, room)
         missed = [await there.joins(), *await there.says("1", "2", "3", "4")]
-        # The room hears of the visitor's `joined`, and waits for what comes before it.
+        # The room hears the visitor's `joined`, and waits for the entries before it.
         visit = await house.visit(room, after=0)
         await until(lambda: len(visit.connection.received) == 7)
         assert talker.texts[1:] == []
@@ -94,7 +97,9 @@ async def test_a_member_may_know_more_than_its_room(autojump_clock: MockClock) -
         assert visit.connection.received == talker.received == log
 
 
-async def test_what_failed_meanwhile_does_not_get_lost(autojump_clock: MockClock) -> None:
+async def test_a_failure_is_still_told_when_the_member_is_catching_up(
+    autojump_clock: MockClock,
+) -> None:
     async with open_house(policy=PAGES_OF_3) as house:
         room, _ = await room_with(house, 10)
         visit = await house.visit(room, after=0)
@@ -111,7 +116,7 @@ async def test_what_failed_meanwhile_does_not_get_lost(autojump_clock: MockClock
     ("error", "close"),
     [(UnavailableError("away"), TRY_LATER), (RuntimeError("a bug"), INTERNAL_ERROR)],
 )
-async def test_what_cannot_be_read_ends_this_member_alone(
+async def test_a_failed_read_ends_only_the_member_that_is_catching_up(
     autojump_clock: MockClock, error: Exception, close: Close
 ) -> None:
     async with open_house(policy=PAGES_OF_3) as house:
@@ -126,7 +131,9 @@ async def test_what_cannot_be_read_ends_this_member_alone(
         assert_pairs(await house.repository.log(room))
 
 
-async def test_a_room_that_is_deleted_while_it_reads(autojump_clock: MockClock) -> None:
+async def test_a_member_whose_room_is_deleted_while_it_catches_up_is_told_so(
+    autojump_clock: MockClock,
+) -> None:
     async with open_house(policy=PAGES_OF_3) as house:
         room, talker = await room_with(house, 10)
         visit = await house.visit(room, after=0)
@@ -140,13 +147,13 @@ async def test_a_room_that_is_deleted_while_it_reads(autojump_clock: MockClock) 
 
 
 @pytest.mark.parametrize("deleted", [True, False])
-async def test_a_room_that_ended_before_it_could_take_over_says_why(
+async def test_a_member_whose_room_ended_before_it_could_take_over_is_told_why(
     autojump_clock: MockClock, deleted: bool
 ) -> None:
     async with open_house(policy=PAGES_OF_3) as house:
         room, talker = await room_with(house, 1)
         visit = await house.visit(room, after=0)
-        visit.connection.stalls()  # the last page is read but not sent
+        visit.connection.stalls()  # The last page is read but not sent.
         await wait_all_tasks_blocked()
         if deleted:
             await house.nodes[0].controller.rooms.delete_room(room, KEY)
@@ -159,7 +166,7 @@ async def test_a_room_that_ended_before_it_could_take_over_says_why(
         assert await visit.ends() == (ROOM_DELETED if deleted else INTERNAL_ERROR)
 
 
-async def test_a_member_cut_off_while_it_waits_for_the_room_to_take_over(
+async def test_a_member_can_be_cancelled_while_it_waits_for_the_room_to_take_over(
     autojump_clock: MockClock,
 ) -> None:
     async with open_house(policy=PAGES_OF_3) as house:
@@ -169,7 +176,7 @@ async def test_a_member_cut_off_while_it_waits_for_the_room_to_take_over(
         await wait_all_tasks_blocked()
         step = house.repository.at_next("read", hold=True)
         house.nodes[0].controller.rooms.expect(room, 3)
-        await step.reached.wait()  # the room is busy reading
+        await step.reached.wait()  # The room is busy reading.
         visit.connection.reads_on()
         await wait_all_tasks_blocked()
         visit.scope.cancel()
@@ -179,7 +186,7 @@ async def test_a_member_cut_off_while_it_waits_for_the_room_to_take_over(
         assert_pairs(await house.repository.log(room))
 
 
-async def test_who_goes_while_catching_up_leaves_even_if_its_last_words_failed(
+async def test_a_client_that_hangs_up_while_catching_up_leaves_even_if_a_message_failed(
     autojump_clock: MockClock,
 ) -> None:
     async with open_house(policy=PAGES_OF_3) as house:

@@ -1,4 +1,4 @@
-"""Settings: flags, variables, and what is refused."""
+"""Settings: flags, environment variables, and values that are refused."""
 
 import click
 import pytest
@@ -17,11 +17,11 @@ def no_variables(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(str(option.envvar), raising=False)
 
 
-def test_defaults_are_the_dataclass_defaults() -> None:
+def test_without_flags_the_settings_are_the_dataclass_defaults() -> None:
     assert parse() == Settings()
 
 
-def test_the_environment_gives_what_flags_give(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_environment_variables_set_what_the_flags_set(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SHARECHAT_PORT", "9000")
     monkeypatch.setenv("SHARECHAT_ALLOWED_ORIGIN", "https://a.example http://b.example:81")
     monkeypatch.setenv("DATABASE_URL", "postgresql://db/chat")
@@ -34,7 +34,7 @@ def test_the_environment_gives_what_flags_give(monkeypatch: pytest.MonkeyPatch) 
     )
 
 
-def test_an_empty_variable_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_empty_variable_counts_as_unset(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("DATABASE_URL", "REDIS_URL", "SHARECHAT_ALLOWED_ORIGIN"):
         monkeypatch.setenv(name, "")
     assert Settings.from_environment() == Settings()
@@ -43,7 +43,7 @@ def test_an_empty_variable_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("text", "seconds"), [("90", 90), ("1.5s", 1.5), ("15m", 900), ("24h", 86400), ("7d", 604800)]
 )
-def test_durations(text: str, seconds: float) -> None:
+def test_a_duration_is_in_seconds_or_has_a_unit(text: str, seconds: float) -> None:
     assert parse("--room-ttl", text).room_ttl == seconds
 
 
@@ -62,13 +62,15 @@ def test_durations(text: str, seconds: float) -> None:
         (["--workers", "2"], "--workers"),
     ],
 )
-def test_what_makes_no_sense_is_refused_by_name(arguments: list[str], named: str) -> None:
+def test_an_invalid_value_is_refused_and_its_flag_is_named(
+    arguments: list[str], named: str
+) -> None:
     with pytest.raises(click.UsageError) as refused:
         parse(*arguments)
     assert named in refused.value.format_message()
 
 
-def test_a_refused_url_is_not_shown() -> None:
+def test_the_error_about_a_refused_url_does_not_show_its_password() -> None:
     with pytest.raises(click.UsageError) as refused:
         parse("--database-url", "mysql://user:secret@db/chat", "--redis-url", "redis://r")
     assert "secret" not in refused.value.format_message()

@@ -1,41 +1,42 @@
-"""The follower: whatever the bus loses, the rooms of this process stay level with the log."""
+"""The follower: the rooms of this process catch up with the log, whatever the bus loses."""
 
 import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from sharechat.actors.policy import Policy
 from sharechat.domain.ids import RoomId
 from sharechat.domain.outcomes import ROOM_DELETED
 from tests.harness.connection import FakeConnection
-from tests.harness.house import UNLIMITED, Elsewhere, House, open_house
+from tests.harness.house import UNLIMITED, House, RemoteMember, open_house
 from tests.harness.repository import KEY
 
-LINGERING = Policy(message_rate=0, room_linger=10_000)
 
-
-async def heard_nothing(house: House) -> tuple[RoomId, FakeConnection, Elsewhere]:
-    """Return a member here and one elsewhere, of whom the bus has told nothing."""
+async def room_with_a_remote_member(
+    house: House,
+) -> tuple[RoomId, FakeConnection, RemoteMember]:
+    """Return a room, its member here, and a remote member whose `joined` the bus has lost."""
     room = await house.repository.make_room()
     here = await house.join(room)
     await trio.sleep(0.1)
-    there = Elsewhere(house.repository, room)
+    there = RemoteMember(house.repository, room)
     await there.joins()
     return room, here, there
 
 
-async def test_what_the_bus_lost_is_found_within_seconds(autojump_clock: MockClock) -> None:
+async def test_an_entry_that_the_bus_lost_is_heard_within_the_follow_interval(
+    autojump_clock: MockClock,
+) -> None:
     async with open_house() as house:
-        _, here, there = await heard_nothing(house)
+        _, here, there = await room_with_a_remote_member(house)
         await there.says("lost")
         await here.hears("lost", within=UNLIMITED.follow_interval)
 
 
-async def test_the_same_within_a_second_while_the_bus_is_known_to_be_away(
+async def test_rooms_are_looked_at_every_second_while_the_bus_is_known_to_be_away(
     autojump_clock: MockClock,
 ) -> None:
     async with open_house() as house:
-        _, here, there = await heard_nothing(house)
+        _, here, there = await room_with_a_remote_member(house)
         house.nodes[0].queue.away = True
         await trio.sleep(UNLIMITED.follow_interval)
         for n in range(5):
@@ -43,11 +44,11 @@ async def test_the_same_within_a_second_while_the_bus_is_known_to_be_away(
             await here.hears(f"lost {n}", within=UNLIMITED.follow_interval_unwell + 0.01)
 
 
-async def test_a_room_that_may_have_missed_something_is_looked_at_at_once(
+async def test_a_room_that_may_have_missed_something_is_looked_at_immediately(
     autojump_clock: MockClock,
 ) -> None:
     async with open_house() as house:
-        room, here, there = await heard_nothing(house)
+        room, here, there = await room_with_a_remote_member(house)
         await there.says("lost")
         house.nodes[0].misses(room)
         await here.hears("lost", within=0.1)
@@ -59,7 +60,7 @@ async def test_one_query_asks_about_all_rooms(autojump_clock: MockClock) -> None
         heres = [await house.join(room) for room in rooms]
         await trio.sleep(6)
         house.repository.calls.clear()
-        theres = [Elsewhere(house.repository, room) for room in rooms]
+        theres = [RemoteMember(house.repository, room) for room in rooms]
         for there in theres:
             await there.joins()
         for here in heres:
@@ -67,11 +68,11 @@ async def test_one_query_asks_about_all_rooms(autojump_clock: MockClock) -> None
         assert house.repository.calls["get_heads"] <= 2
 
 
-async def test_rooms_that_keep_missing_things_do_not_put_off_the_look_at_all(
+async def test_a_room_that_keeps_missing_entries_does_not_delay_the_look_at_all_rooms(
     autojump_clock: MockClock,
 ) -> None:
     async with open_house() as house:
-        _, here, there = await heard_nothing(house)
+        _, here, there = await room_with_a_remote_member(house)
         busy = await house.repository.make_room()
         await house.join(busy)
         await there.says("lost")
@@ -85,9 +86,9 @@ async def test_rooms_that_keep_missing_things_do_not_put_off_the_look_at_all(
         await here.hears("lost", within=UNLIMITED.follow_interval + 1)
 
 
-async def test_words_about_rooms_that_are_not_here_are_nothing(autojump_clock: MockClock) -> None:
+async def test_a_room_without_members_here_is_ignored(autojump_clock: MockClock) -> None:
     async with open_house() as house:
-        _, here, there = await heard_nothing(house)
+        _, here, there = await room_with_a_remote_member(house)
         elsewhere = await house.repository.make_room()
         house.repository.calls.clear()
         house.nodes[0].misses(elsewhere)
@@ -97,9 +98,9 @@ async def test_words_about_rooms_that_are_not_here_are_nothing(autojump_clock: M
         assert not here.closed.is_set()
 
 
-async def test_it_asks_again_while_the_repository_is_away(autojump_clock: MockClock) -> None:
+async def test_a_look_is_retried_while_the_repository_is_away(autojump_clock: MockClock) -> None:
     async with open_house() as house:
-        room, here, there = await heard_nothing(house)
+        room, here, there = await room_with_a_remote_member(house)
         await there.says("lost")
         house.repository.away = True
         house.nodes[0].misses(room)
@@ -109,7 +110,7 @@ async def test_it_asks_again_while_the_repository_is_away(autojump_clock: MockCl
         await here.hears("lost", within=1.1)
 
 
-async def test_a_room_that_is_gone_ends_its_members_wherever_they_are(
+async def test_members_on_every_process_are_closed_when_their_room_is_deleted(
     autojump_clock: MockClock,
 ) -> None:
     async with open_house(nodes=3) as house:
@@ -124,7 +125,9 @@ async def test_a_room_that_is_gone_ends_its_members_wherever_they_are(
         assert not other.closed.is_set()
 
 
-async def test_and_so_it_does_if_the_word_of_it_was_lost(autojump_clock: MockClock) -> None:
+async def test_members_of_a_deleted_room_are_closed_even_if_the_bus_lost_the_look(
+    autojump_clock: MockClock,
+) -> None:
     async with open_house(nodes=2) as house:
         room = await house.repository.make_room()
         member = await house.join(room, 1)
@@ -135,7 +138,7 @@ async def test_and_so_it_does_if_the_word_of_it_was_lost(autojump_clock: MockClo
         assert member.close == ROOM_DELETED
 
 
-async def test_a_room_that_ends_while_the_heads_are_asked_for_is_left_alone(
+async def test_a_room_that_ends_while_its_head_is_being_read_is_ignored(
     autojump_clock: MockClock,
 ) -> None:
     async with open_house() as house:
@@ -154,11 +157,11 @@ async def test_a_room_that_ends_while_the_heads_are_asked_for_is_left_alone(
 
 
 @pytest.mark.parametrize("error", [RuntimeError("a bug")])
-async def test_a_follower_that_raises_is_started_again_and_looks_again(
+async def test_a_follower_that_raises_is_restarted_and_looks_again(
     autojump_clock: MockClock, error: Exception
 ) -> None:
     async with open_house() as house:
-        room, here, there = await heard_nothing(house)
+        room, here, there = await room_with_a_remote_member(house)
         await there.says("lost")
         house.repository.at_next("get_heads", error=error)
         house.nodes[0].misses(room)

@@ -1,4 +1,4 @@
-"""Ids: which texts are ids, and that new ones are unique."""
+"""Ids: which texts are valid ids, and that new ids are unique."""
 
 import uuid
 
@@ -15,7 +15,7 @@ from sharechat.domain.ids import (
 )
 
 
-def test_ids_are_read_whatever_their_case() -> None:
+def test_an_id_may_be_in_upper_or_lower_case() -> None:
     text = "0F8FAD5B-D9CB-469F-A165-70867728950E"
     assert parse_room_id(text) == text.lower()
     assert parse_message_id(text) == text.lower()
@@ -35,14 +35,14 @@ def test_ids_are_read_whatever_their_case() -> None:
         "'; drop table rooms; --",
     ],
 )
-def test_what_is_no_id_cannot_exist(text: str) -> None:
+def test_nothing_is_found_for_a_text_that_is_not_an_id(text: str) -> None:
     with pytest.raises(RoomNotFoundError):
         parse_room_id(text)
     with pytest.raises(MessageNotFoundError):
         parse_message_id(text)
 
 
-def test_new_ids_are_uuids_in_their_canonical_form_and_never_the_same() -> None:
+def test_new_ids_are_unique_uuids_in_their_canonical_form() -> None:
     makers = (
         new_room_id,
         new_member_id,
@@ -54,7 +54,7 @@ def test_new_ids_are_uuids_in_their_canonical_form_and_never_the_same() -> None:
     assert all(str(uuid.UUID(id_)) == id_ for id_ in ids)
 
 
-def test_message_ids_sort_by_the_time_they_were_made(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_message_ids_sort_by_the_time_of_their_creation(monkeypatch: pytest.MonkeyPatch) -> None:
     ids = []
     for milliseconds in (1, 2, 1_700_000_000_000, 1_700_000_000_001, 1 << 47):
         monkeypatch.setattr("time.time_ns", lambda ms=milliseconds: ms * 1_000_000)

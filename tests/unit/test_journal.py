@@ -1,4 +1,4 @@
-"""The journal: one commit for all that waits, and an answer for each sender."""
+"""The journal: one commit for everything that waits, and an answer for each sender."""
 
 from collections.abc import Sequence
 
@@ -18,7 +18,7 @@ from sharechat.domain.errors import (
     RejectedError,
     RoomNotFoundError,
 )
-from sharechat.domain.ids import ProcessId, RoomId
+from sharechat.domain.ids import RoomId
 from sharechat.domain.messages import Draft, Entry, Identity
 from sharechat.domain.sources import Sources
 from tests.harness import drafts
@@ -26,23 +26,26 @@ from tests.harness.queue import FaultyQueue
 from tests.harness.repository import ScriptedRepository
 
 
-class Desk:
-    """A running Journal, a member that talks through it, and what it handed on."""
+class JournalHarness:
+    """A Journal, a member that sends through it, and what it delivered."""
 
     def __init__(self, nursery: trio.Nursery, policy: Policy | None = None) -> None:
         self.nursery = nursery
         self.repository = ScriptedRepository()
         self.delivered: list[tuple[RoomId, list[str]]] = []
+        """The texts of each delivery to a room of this process."""
         self.deliver_raises: Exception | None = None
+        """If set, delivering raises this."""
         policy = policy or Policy()
         self.lease = Lease(self.repository, lambda: None, policy, Sources())
         self.queue = FaultyQueue(MemoryBus())
         self.journal = Journal(self.repository, self.queue, self.lease, self._deliver, policy)
         self.member = Identity(ids.new_member_id(), "Teal Heron")
         self.outcomes: dict[str, Entry | NotStoredError] = {}
+        """What each text became."""
 
     async def open(self) -> RoomId:
-        """Make a room that the member is in, and start the journal."""
+        """Start the journal, and return a room that the member is in."""
         await self.lease.open()
         room_id = await self.add_room()
         self.nursery.start_soon(self.journal.run)
@@ -52,23 +55,27 @@ class Desk:
         return room_id
 
     async def add_room(self) -> RoomId:
+        """Return a new room that the member is in."""
         room_id = await self.repository.make_room()
         await self.repository.append([drafts.joined(room_id, self.member)], self.lease.process_id)
         return room_id
 
     def send(self, room_id: RoomId, *texts: str) -> None:
-        """Begin to store these, each by a task of its own, one after the other."""
+        """Start to store these, each in a task of its own."""
         for text in texts:
-            draft = drafts.chat(room_id, self.member, text)
-            self.nursery.start_soon(self._send, draft)
+            self.send_draft(drafts.chat(room_id, self.member, text))
 
-    async def _send(self, draft: Draft) -> None:
+    def send_draft(self, draft: Draft) -> None:
+        self.nursery.start_soon(self._store, draft)
+
+    async def _store(self, draft: Draft) -> None:
         try:
             self.outcomes[draft.text] = await self.journal.store(draft)
         except NotStoredError as error:
             self.outcomes[draft.text] = error
 
     def why(self, text: str) -> str:
+        """Return why a text was not stored."""
         outcome = self.outcomes[text]
         assert isinstance(outcome, NotStoredError)
         return str(outcome)
@@ -82,149 +89,138 @@ class Desk:
 async def test_a_sender_gets_the_entry_that_its_draft_became(
     autojump_clock: MockClock, nursery: trio.Nursery
 ) -> None:
-    desk = Desk(nursery)
-    room = await desk.open()
-    draft = drafts.chat(room, desk.member, "hello")
-    entry = await desk.journal.store(draft)
+    harness = JournalHarness(nursery)
+    room = await harness.open()
+    draft = drafts.chat(room, harness.member, "hello")
+    entry = await harness.journal.store(draft)
     assert (entry.seq, entry.message.id, entry.message.text) == (2, draft.id, "hello")
-    assert desk.delivered == [(room, ["hello"])]
+    assert harness.delivered == [(room, ["hello"])]
 
 
-async def test_what_gathers_during_one_commit_is_the_next_batch(
+async def test_drafts_that_arrive_during_a_commit_form_the_next_batch(
     autojump_clock: MockClock, nursery: trio.Nursery
 ) -> None:
-    desk = Desk(nursery)
-    room = await desk.open()
-    step = desk.repository.at_next("append", hold=True)
-    desk.send(room, "first")
+    harness = JournalHarness(nursery)
+    room = await harness.open()
+    step = harness.repository.at_next("append", hold=True)
+    harness.send(room, "first")
     await step.reached.wait()
     for text in ("a", "b", "c"):
-        desk.send(room, text)
+        harness.send(room, text)
         await wait_all_tasks_blocked()
     step.release()
     await wait_all_tasks_blocked()
-    assert desk.repository.commits == [["first"], ["a", "b", "c"]]
-    assert desk.delivered == [(room, ["first"]), (room, ["a", "b", "c"])]
+    assert harness.repository.commits == [["first"], ["a", "b", "c"]]
+    assert harness.delivered == [(room, ["first"]), (room, ["a", "b", "c"])]
 
 
-async def test_a_batch_is_handed_on_room_by_room_in_order(
+async def test_a_batch_is_delivered_room_by_room_in_order(
     autojump_clock: MockClock, nursery: trio.Nursery
 ) -> None:
-    desk = Desk(nursery)
-    one = await desk.open()
-    other = await desk.add_room()
-    step = desk.repository.at_next("append", hold=True)
-    desk.send(one, "0")
+    harness = JournalHarness(nursery)
+    one = await harness.open()
+    other = await harness.add_room()
+    step = harness.repository.at_next("append", hold=True)
+    harness.send(one, "0")
     await step.reached.wait()
     for room, text in ((one, "1"), (other, "2"), (one, "3"), (other, "4")):
-        desk.send(room, text)
+        harness.send(room, text)
         await wait_all_tasks_blocked()
     step.release()
     await wait_all_tasks_blocked()
-    assert sorted(desk.delivered[1:]) == sorted([(one, ["1", "3"]), (other, ["2", "4"])])
+    assert sorted(harness.delivered[1:]) == sorted([(one, ["1", "3"]), (other, ["2", "4"])])
 
 
-async def test_it_is_delivered_before_its_sender_goes_on(
+async def test_a_message_is_delivered_before_its_sender_continues(
     autojump_clock: MockClock, nursery: trio.Nursery
 ) -> None:
-    desk = Desk(nursery)
-    room = await desk.open()
-    await desk.journal.store(drafts.chat(room, desk.member, "hello"))
-    assert desk.delivered  # no checkpoint lies between
+    harness = JournalHarness(nursery)
+    room = await harness.open()
+    await harness.journal.store(drafts.chat(room, harness.member, "hello"))
+    assert harness.delivered  # There is no checkpoint in between.
 
 
-async def test_what_is_refused_fails_alone(
+async def test_a_refused_draft_does_not_affect_the_rest_of_its_batch(
     autojump_clock: MockClock, nursery: trio.Nursery
 ) -> None:
-    desk = Desk(nursery)
-    room = await desk.open()
-    step = desk.repository.at_next("append", hold=True)
-    desk.send(room, "first")
+    harness = JournalHarness(nursery)
+    room = await harness.open()
+    step = harness.repository.at_next("append", hold=True)
+    harness.send(room, "first")
     await step.reached.wait()
     stranger = Identity(ids.new_member_id(), "Red Roof")
-    desk.send(room, "before", "a NUL: \0", "after")
-    desk.send(ids.new_room_id(), "nowhere")
-    nursery.start_soon(desk._send, drafts.chat(room, stranger, "stranger"))
+    harness.send(room, "before", "a NUL: \0", "after")
+    harness.send(ids.new_room_id(), "nowhere")
+    harness.send_draft(drafts.chat(room, stranger, "stranger"))
     await wait_all_tasks_blocked()
     step.release()
     await wait_all_tasks_blocked()
-    assert len(desk.repository.commits) == 2
-    assert isinstance(desk.outcomes["before"], Entry)
-    assert isinstance(desk.outcomes["after"], Entry)
-    assert "NUL" in desk.why("a NUL: \0")
-    assert desk.why("nowhere") == str(RoomNotFoundError())
-    assert desk.why("stranger") == str(NotAMemberError())
-    assert isinstance(desk.outcomes["nowhere"].__cause__, RoomNotFoundError)  # type: ignore[union-attr]
+    assert len(harness.repository.commits) == 2
+    assert isinstance(harness.outcomes["before"], Entry)
+    assert isinstance(harness.outcomes["after"], Entry)
+    assert "NUL" in harness.why("a NUL: \0")
+    assert harness.why("nowhere") == str(RoomNotFoundError())
+    assert harness.why("stranger") == str(NotAMemberError())
+    assert isinstance(harness.outcomes["nowhere"].__cause__, RoomNotFoundError)  # type: ignore[union-attr]
 
 
 @pytest.mark.parametrize(
     ("error", "reason"),
     [(RejectedError("Too much."), "Too much."), (RuntimeError("a bug"), BROKEN)],
 )
-async def test_a_draft_that_spoils_its_batch_fails_alone(
-    autojump_clock: MockClock,
-    nursery: trio.Nursery,
-    monkeypatch: pytest.MonkeyPatch,
-    error: Exception,
-    reason: str,
+async def test_a_draft_whose_batch_cannot_be_stored_is_refused_alone(
+    autojump_clock: MockClock, nursery: trio.Nursery, error: Exception, reason: str
 ) -> None:
-    desk = Desk(nursery)
-    room = await desk.open()
-    append = desk.repository.append
-
-    async def choosy(drafts: Sequence[Draft], process_id: ProcessId) -> object:
-        if any(draft.text == "poison" for draft in drafts):
-            raise error
-        return await append(drafts, process_id)
-
-    monkeypatch.setattr(desk.repository, "append", choosy)
-    step = desk.repository.at_next("append", hold=True)
-    desk.send(room, "first")
+    harness = JournalHarness(nursery)
+    room = await harness.open()
+    harness.repository.poison["poison"] = error
+    step = harness.repository.at_next("append", hold=True)
+    harness.send(room, "first")
     await step.reached.wait()
-    desk.send(room, "a", "b", "poison", "c", "d")
+    harness.send(room, "a", "b", "poison", "c", "d")
     await wait_all_tasks_blocked()
     step.release()
     await wait_all_tasks_blocked()
-    assert desk.why("poison") == reason
-    assert all(isinstance(desk.outcomes[text], Entry) for text in "abcd")
-    texts = await desk.repository.texts(room)
+    assert harness.why("poison") == reason
+    assert all(isinstance(harness.outcomes[text], Entry) for text in "abcd")
+    texts = await harness.repository.texts(room)
     assert sorted(texts[1:]) == ["a", "b", "c", "d", "first"]
 
 
 async def test_a_full_mailbox_makes_senders_wait_and_loses_nothing(
     autojump_clock: MockClock, nursery: trio.Nursery
 ) -> None:
-    desk = Desk(nursery, Policy(journal_mailbox=2))
-    room = await desk.open()
-    step = desk.repository.at_next("append", hold=True)
-    desk.send(room, "first")
+    harness = JournalHarness(nursery, Policy(journal_mailbox=2))
+    room = await harness.open()
+    step = harness.repository.at_next("append", hold=True)
+    harness.send(room, "first")
     await step.reached.wait()
     many = [str(n) for n in range(10)]
-    desk.send(room, *many)
+    harness.send(room, *many)
     await wait_all_tasks_blocked()
     step.release()
     await wait_all_tasks_blocked()
-    assert max(map(len, desk.repository.commits)) == 2
-    assert sorted((await desk.repository.texts(room))[2:]) == many
+    assert max(map(len, harness.repository.commits)) == 2
+    assert sorted((await harness.repository.texts(room))[2:]) == many
 
 
-async def test_a_left_never_waits_and_comes_after_what_its_member_sent(
+async def test_a_left_never_waits_and_is_stored_after_what_its_member_sent(
     autojump_clock: MockClock,
     nursery: trio.Nursery,
 ) -> None:
-    desk = Desk(nursery, Policy(journal_mailbox=2))
-    room = await desk.open()
-    step = desk.repository.at_next("append", hold=True)
-    desk.send(room, "first")
+    harness = JournalHarness(nursery, Policy(journal_mailbox=2))
+    room = await harness.open()
+    step = harness.repository.at_next("append", hold=True)
+    harness.send(room, "first")
     await step.reached.wait()
-    desk.send(room, "a")
+    harness.send(room, "a")
     await wait_all_tasks_blocked()
-    desk.send(room, "b")
+    harness.send(room, "b")
     await wait_all_tasks_blocked()
-    desk.journal.leave(drafts.left(room, desk.member))  # the mailbox is full
+    harness.journal.leave(drafts.left(room, harness.member))  # The mailbox is full.
     step.release()
-    await desk.journal.settled()
-    assert (await desk.repository.texts(room))[1:] == [
+    await harness.journal.settled()
+    assert (await harness.repository.texts(room))[1:] == [
         "first",
         "a",
         "b",
@@ -232,45 +228,45 @@ async def test_a_left_never_waits_and_comes_after_what_its_member_sent(
     ]
 
 
-async def test_a_left_that_found_no_room_is_stored_even_while_others_never_stop_talking(
+async def test_a_left_that_overflowed_the_mailbox_is_stored_while_others_keep_talking(
     autojump_clock: MockClock,
     nursery: trio.Nursery,
 ) -> None:
-    desk = Desk(nursery, Policy(journal_mailbox=2))
-    room = await desk.open()
-    goer = Identity(ids.new_member_id(), "Red Roof")
-    await desk.repository.append([drafts.joined(room, goer)], desk.lease.process_id)
+    harness = JournalHarness(nursery, Policy(journal_mailbox=2))
+    room = await harness.open()
+    leaver = Identity(ids.new_member_id(), "Red Roof")
+    await harness.repository.append([drafts.joined(room, leaver)], harness.lease.process_id)
 
-    async def talk_on(who: int) -> None:
+    async def keep_talking(number: int) -> None:
         for n in range(50):
-            await desk.journal.store(drafts.chat(room, desk.member, f"{who}.{n}"))
+            await harness.journal.store(drafts.chat(room, harness.member, f"{number}.{n}"))
 
-    for who in range(12):
-        nursery.start_soon(talk_on, who)
+    for number in range(12):
+        nursery.start_soon(keep_talking, number)
     await trio.lowlevel.checkpoint()
     await trio.lowlevel.checkpoint()
-    desk.journal.leave(drafts.left(room, goer))
-    await desk.journal.settled()
-    texts = await desk.repository.texts(room)
+    harness.journal.leave(drafts.left(room, leaver))
+    await harness.journal.settled()
+    texts = await harness.repository.texts(room)
     assert len(texts) == 2 + 12 * 50 + 1
     assert texts.index("Red Roof left the room.") < 50
 
 
-async def test_a_left_of_one_who_never_joined_stores_nothing(
+async def test_a_left_of_someone_who_never_joined_is_not_stored(
     autojump_clock: MockClock, nursery: trio.Nursery
 ) -> None:
-    desk = Desk(nursery)
-    room = await desk.open()
-    desk.journal.leave(drafts.left(room, Identity(ids.new_member_id(), "Red Roof")))
-    await desk.journal.settled()
-    assert len(await desk.repository.log(room)) == 1
+    harness = JournalHarness(nursery)
+    room = await harness.open()
+    harness.journal.leave(drafts.left(room, Identity(ids.new_member_id(), "Red Roof")))
+    await harness.journal.settled()
+    assert len(await harness.repository.log(room)) == 1
 
 
-async def test_an_idle_journal_is_settled_and_asks_for_nothing(
+async def test_an_idle_journal_is_settled_and_does_not_call_the_repository(
     autojump_clock: MockClock, nursery: trio.Nursery
 ) -> None:
-    desk = Desk(nursery)
-    await desk.open()
-    await desk.journal.settled()
+    harness = JournalHarness(nursery)
+    await harness.open()
+    await harness.journal.settled()
     await trio.sleep(1000)
-    assert not desk.repository.calls
+    assert not harness.repository.calls

@@ -1,4 +1,4 @@
-"""The journal while the Repository is away: who is told, who waits, what is owed."""
+"""The journal while the Repository is away: what fails, what waits, and what is retried."""
 
 import pytest
 import trio
@@ -10,189 +10,191 @@ from sharechat.domain import ids, messages
 from sharechat.domain.errors import NotStoredError, UnavailableError
 from sharechat.domain.messages import Entry
 from tests.harness import drafts
-from tests.unit.test_journal import Desk
+from tests.unit.test_journal import JournalHarness
 
 
-async def test_a_sender_is_told_within_five_seconds_that_nothing_can_be_stored(
+async def test_a_sender_is_told_within_five_seconds_that_its_message_was_not_stored(
     autojump_clock: MockClock,
     nursery: trio.Nursery,
 ) -> None:
-    desk = Desk(nursery)
-    room = await desk.open()
-    desk.repository.away = True
+    harness = JournalHarness(nursery)
+    room = await harness.open()
+    harness.repository.away = True
     began = trio.current_time()
     with pytest.raises(NotStoredError, match=AWAY):
-        await desk.journal.store(drafts.chat(room, desk.member, "hello"))
+        await harness.journal.store(drafts.chat(room, harness.member, "hello"))
     assert trio.current_time() - began <= 5
 
 
-async def test_so_is_one_whose_commit_hangs_and_one_who_found_the_mailbox_full(
+async def test_senders_time_out_if_the_commit_hangs_or_the_mailbox_is_full(
     autojump_clock: MockClock,
     nursery: trio.Nursery,
 ) -> None:
-    desk = Desk(nursery, Policy(journal_mailbox=1))
-    room = await desk.open()
-    desk.repository.at_next("append", hold=True)
-    desk.send(room, "hangs")
+    harness = JournalHarness(nursery, Policy(journal_mailbox=1))
+    room = await harness.open()
+    harness.repository.at_next("append", hold=True)
+    harness.send(room, "hangs")
     await wait_all_tasks_blocked()
-    desk.send(room, "waits", "waits for room")
+    harness.send(room, "waits", "waits for room")
     await trio.sleep(5.001)
-    assert [desk.why(text) for text in ("hangs", "waits", "waits for room")] == [AWAY] * 3
+    assert [harness.why(text) for text in ("hangs", "waits", "waits for room")] == [AWAY] * 3
 
 
-async def test_a_short_outage_is_not_noticed_but_as_a_delay(
+async def test_a_short_outage_only_delays_messages(
     autojump_clock: MockClock, nursery: trio.Nursery
 ) -> None:
-    desk = Desk(nursery)
-    room = await desk.open()
-    desk.repository.away = True
-    desk.send(room, "hello")
+    harness = JournalHarness(nursery)
+    room = await harness.open()
+    harness.repository.away = True
+    harness.send(room, "hello")
     await trio.sleep(3)
-    desk.repository.away = False
+    harness.repository.away = False
     await trio.sleep(0.5)
-    assert isinstance(desk.outcomes["hello"], Entry)
+    assert isinstance(harness.outcomes["hello"], Entry)
 
 
-async def test_who_was_told_that_it_failed_is_not_stored_but_last_words_are(
+async def test_a_draft_that_timed_out_is_not_stored_but_one_of_a_cancelled_sender_is(
     autojump_clock: MockClock,
     nursery: trio.Nursery,
 ) -> None:
-    desk = Desk(nursery)
-    room = await desk.open()
-    step = desk.repository.at_next("append", hold=True)
-    desk.send(room, "first")
+    harness = JournalHarness(nursery)
+    room = await harness.open()
+    step = harness.repository.at_next("append", hold=True)
+    harness.send(room, "first")
     await step.reached.wait()
     with pytest.raises(NotStoredError):
-        await desk.journal.store(drafts.chat(room, desk.member, "given up"))
+        await harness.journal.store(drafts.chat(room, harness.member, "given up"))
     with trio.move_on_after(1) as leaving:
-        await desk.journal.store(drafts.chat(room, desk.member, "last words"))
+        await harness.journal.store(drafts.chat(room, harness.member, "last words"))
     assert leaving.cancelled_caught
     step.release()
     await wait_all_tasks_blocked()
-    assert (await desk.repository.texts(room))[1:] == ["first", "last words"]
+    assert (await harness.repository.texts(room))[1:] == ["first", "last words"]
 
 
-async def test_a_batch_of_nothing_but_what_was_given_up_is_no_commit(
+async def test_a_batch_of_nothing_but_timed_out_drafts_is_not_committed(
     autojump_clock: MockClock,
     nursery: trio.Nursery,
 ) -> None:
-    desk = Desk(nursery)
-    room = await desk.open()
-    desk.repository.away = True
+    harness = JournalHarness(nursery)
+    room = await harness.open()
+    harness.repository.away = True
     with pytest.raises(NotStoredError):
-        await desk.journal.store(drafts.chat(room, desk.member, "hello"))
+        await harness.journal.store(drafts.chat(room, harness.member, "hello"))
     await trio.sleep(1)
-    desk.repository.calls.clear()
-    desk.repository.away = False
+    harness.repository.calls.clear()
+    harness.repository.away = False
     await trio.sleep(10)
-    assert not desk.repository.calls
-    assert (await desk.journal.store(drafts.chat(room, desk.member, "again"))).seq == 2
+    assert not harness.repository.calls
+    assert (await harness.journal.store(drafts.chat(room, harness.member, "again"))).seq == 2
 
 
 @pytest.mark.parametrize("times", [1, 3])
-async def test_an_answer_that_was_lost_is_asked_for_again_and_stored_once(
+async def test_a_commit_whose_answer_was_lost_is_retried_and_stored_once(
     autojump_clock: MockClock, nursery: trio.Nursery, times: int
 ) -> None:
-    desk = Desk(nursery)
-    room = await desk.open()
+    harness = JournalHarness(nursery)
+    room = await harness.open()
     for _ in range(times):
-        desk.repository.at_next("append", lost=True)
-    entry = await desk.journal.store(drafts.chat(room, desk.member, "hello"))
+        harness.repository.at_next("append", lost=True)
+    entry = await harness.journal.store(drafts.chat(room, harness.member, "hello"))
     assert entry.seq == 2
-    assert (await desk.repository.texts(room))[1:] == ["hello"]
-    assert desk.delivered == [(room, ["hello"])]
+    assert (await harness.repository.texts(room))[1:] == ["hello"]
+    assert harness.delivered == [(room, ["hello"])]
 
 
-async def test_half_a_batch_stored_and_the_rest_unknown_ends_up_stored_once(
+async def test_a_batch_that_was_halved_is_stored_once_even_if_an_answer_is_lost(
     autojump_clock: MockClock,
     nursery: trio.Nursery,
 ) -> None:
-    desk = Desk(nursery)
-    room = await desk.open()
-    step = desk.repository.at_next("append", hold=True)
-    desk.send(room, "first")
+    harness = JournalHarness(nursery)
+    room = await harness.open()
+    step = harness.repository.at_next("append", hold=True)
+    harness.send(room, "first")
     await step.reached.wait()
-    desk.send(room, "a", "b", "c", "d")
+    harness.send(room, "a", "b", "c", "d")
     await wait_all_tasks_blocked()
-    desk.repository.at_next("append", error=RuntimeError("the batch as a whole"))
-    desk.repository.at_next("append")  # its first half
-    desk.repository.at_next("append", lost=True)  # its second half
+    harness.repository.at_next("append", error=RuntimeError("a bug"))  # The whole batch.
+    harness.repository.at_next("append")  # Its first half.
+    harness.repository.at_next("append", lost=True)  # Its second half.
     step.release()
     await trio.sleep(1)
-    assert sorted((await desk.repository.texts(room))[2:]) == ["a", "b", "c", "d"]
-    assert all(isinstance(desk.outcomes[text], Entry) for text in "abcd")
+    assert sorted((await harness.repository.texts(room))[2:]) == ["a", "b", "c", "d"]
+    assert all(isinstance(harness.outcomes[text], Entry) for text in "abcd")
 
 
-async def test_a_left_is_stored_after_however_long_an_outage(
+async def test_a_left_is_stored_after_an_outage_of_any_length(
     autojump_clock: MockClock, nursery: trio.Nursery
 ) -> None:
-    desk = Desk(nursery, Policy(journal_mailbox=2))
-    room = await desk.open()
+    harness = JournalHarness(nursery, Policy(journal_mailbox=2))
+    room = await harness.open()
     people = [messages.Identity(ids.new_member_id(), f"Red {n}") for n in range(7)]
-    await desk.repository.append(
-        [drafts.joined(room, who) for who in people], desk.lease.process_id
+    await harness.repository.append(
+        [drafts.joined(room, who) for who in people], harness.lease.process_id
     )
-    desk.repository.away = True
+    harness.repository.away = True
     for who in people:
-        desk.journal.leave(drafts.left(room, who))
+        harness.journal.leave(drafts.left(room, who))
         await trio.sleep(1)
     settled = trio.Event()
 
     async def watch() -> None:
-        await desk.journal.settled()
+        await harness.journal.settled()
         settled.set()
 
     nursery.start_soon(watch)
     await trio.sleep(60)
     assert not settled.is_set()
-    desk.repository.away = False
+    harness.repository.away = False
     with trio.fail_after(5):
         await settled.wait()
-    texts = await desk.repository.texts(room)
+    texts = await harness.repository.texts(room)
     assert texts[-7:] == [f"Red {n} left the room." for n in range(7)]
 
 
-async def test_it_can_be_started_again_and_has_forgotten_nothing(autojump_clock: MockClock) -> None:
-    async with trio.open_nursery() as all_:
-        desk = Desk(all_)
-        async with trio.open_nursery() as life:
-            desk.nursery = life
-            room = await desk.open()
-            desk.repository.at_next("append", hold=True)
-            desk.journal.leave(drafts.left(room, desk.member))
+async def test_a_journal_that_was_cancelled_can_run_again_and_has_lost_nothing(
+    autojump_clock: MockClock,
+) -> None:
+    async with trio.open_nursery() as nursery:
+        harness = JournalHarness(nursery)
+        async with trio.open_nursery() as first_run:
+            harness.nursery = first_run
+            room = await harness.open()
+            harness.repository.at_next("append", hold=True)
+            harness.journal.leave(drafts.left(room, harness.member))
             await wait_all_tasks_blocked()
-            life.cancel_scope.cancel()
-        all_.start_soon(desk.journal.run)
-        await desk.journal.settled()
-        assert (await desk.repository.texts(room))[1:] == ["Teal Heron left the room."]
-        all_.cancel_scope.cancel()
+            first_run.cancel_scope.cancel()
+        nursery.start_soon(harness.journal.run)
+        await harness.journal.settled()
+        assert (await harness.repository.texts(room))[1:] == ["Teal Heron left the room."]
+        nursery.cancel_scope.cancel()
 
 
 async def test_senders_are_told_what_was_stored_even_if_delivering_fails(
     autojump_clock: MockClock, nursery: trio.Nursery
 ) -> None:
-    desk = Desk(nursery)
-    desk.deliver_raises = RuntimeError("a bug in a room")
+    harness = JournalHarness(nursery)
+    harness.deliver_raises = RuntimeError("a bug in a room")
 
     async def run_once() -> None:
         with pytest.raises(RuntimeError, match="a bug in a room"):
-            await desk.journal.run()
+            await harness.journal.run()
 
-    await desk.lease.open()
-    room = await desk.add_room()
+    await harness.lease.open()
+    room = await harness.add_room()
     nursery.start_soon(run_once)
-    entry = await desk.journal.store(drafts.chat(room, desk.member, "hello"))
+    entry = await harness.journal.store(drafts.chat(room, harness.member, "hello"))
     assert entry.seq == 2
 
 
-async def test_the_repository_may_be_unavailable_for_the_halves_too(
+async def test_a_retry_that_raises_is_reported_to_the_sender(
     autojump_clock: MockClock,
     nursery: trio.Nursery,
 ) -> None:
-    desk = Desk(nursery)
-    room = await desk.open()
-    desk.repository.at_next("append", error=UnavailableError("gone"))
-    desk.repository.at_next("append", error=RuntimeError("a bug that passes"))
-    desk.send(room, "a")
+    harness = JournalHarness(nursery)
+    room = await harness.open()
+    harness.repository.at_next("append", error=UnavailableError("gone"))
+    harness.repository.at_next("append", error=RuntimeError("a bug that passes"))
+    harness.send(room, "a")
     await trio.sleep(1)
-    assert "went wrong" in desk.why("a")
+    assert "went wrong" in harness.why("a")

@@ -1,4 +1,4 @@
-"""A member: what it says is stored one after the other, and what it cannot take ends it alone."""
+"""A member: its messages are stored one after the other, and its failures affect nobody else."""
 
 import pytest
 import trio
@@ -10,7 +10,7 @@ from sharechat.domain.errors import NotAMemberError
 from sharechat.domain.messages import MessageType
 from sharechat.domain.outcomes import INTERNAL_ERROR, RESTARTING, ROOM_DELETED, TOO_SLOW, TRY_LATER
 from tests.harness import drafts
-from tests.harness.connection import FakeConnection
+from tests.harness.connection import BUFFER, FakeConnection
 from tests.harness.house import UNLIMITED, assert_pairs, open_house
 from tests.harness.repository import KEY
 from tests.harness.waiting import until
@@ -30,7 +30,7 @@ async def test_a_member_joins_talks_and_leaves_once(autojump_clock: MockClock) -
         assert log[-1].text == f"{log[0].member_name} left the room."
 
 
-async def test_its_next_message_is_read_only_when_this_one_is_stored(
+async def test_the_next_text_is_received_only_when_the_last_one_has_been_stored(
     autojump_clock: MockClock,
 ) -> None:
     async with open_house() as house:
@@ -45,7 +45,9 @@ async def test_its_next_message_is_read_only_when_this_one_is_stored(
         await member.hears("1", "2", "3")
 
 
-async def test_the_rate_holds_back_and_loses_nothing(autojump_clock: MockClock) -> None:
+async def test_a_member_over_its_rate_is_held_back_and_nothing_is_lost(
+    autojump_clock: MockClock,
+) -> None:
     policy = Policy(message_rate=10, message_burst=5)
     async with open_house(policy=policy) as house:
         room = await house.repository.make_room()
@@ -55,14 +57,14 @@ async def test_the_rate_holds_back_and_loses_nothing(autojump_clock: MockClock) 
         began = trio.current_time()
         member.says(*texts)
         await wait_all_tasks_blocked()
-        assert member.read == 6  # the burst, and the one that waits its turn
+        assert member.read == 6  # The burst, and the one that waits for the rate.
         other.says("meanwhile")
         await member.hears("meanwhile", within=0.01)
         await member.hears(*texts)
         assert trio.current_time() - began == pytest.approx(2.0)
 
 
-async def test_what_is_refused_comes_back_to_its_sender_alone_and_it_stays(
+async def test_a_refused_message_fails_only_for_its_sender_who_stays_connected(
     autojump_clock: MockClock,
 ) -> None:
     async with open_house() as house:
@@ -79,7 +81,7 @@ async def test_what_is_refused_comes_back_to_its_sender_alone_and_it_stays(
         assert MessageType.FAILED not in {m.type for m in await house.repository.log(room)}
 
 
-async def test_an_outage_is_told_to_senders_and_members_stay_connected(
+async def test_messages_fail_during_an_outage_and_members_stay_connected(
     autojump_clock: MockClock,
 ) -> None:
     async with open_house() as house:
@@ -109,7 +111,7 @@ async def test_a_member_over_plain_asgi_hears_the_same(autojump_clock: MockClock
         assert plain.received == await house.repository.log(room)
 
 
-async def test_what_waits_for_a_member_goes_in_one_write_and_in_order(
+async def test_what_waits_for_a_member_is_sent_in_one_write_and_in_order(
     autojump_clock: MockClock,
 ) -> None:
     async with open_house() as house:
@@ -123,8 +125,23 @@ async def test_what_waits_for_a_member_goes_in_one_write_and_in_order(
         member.reads_on()
         await member.hears("9")
         assert member.writes <= writes + 2
-        other.says("and on")
-        await member.hears(*texts, "and on")
+        other.says("one more")
+        await member.hears(*texts, "one more")
+        assert member.received == await house.repository.log(room)
+
+
+async def test_a_member_that_reads_again_gets_more_than_its_buffer_holds(
+    autojump_clock: MockClock,
+) -> None:
+    async with open_house() as house:
+        room = await house.repository.make_room()
+        member, other = await house.join(room, slow=True), await house.join(room)
+        member.stalls()
+        texts = [f"{n} {'x' * 300}" for n in range(3 * BUFFER // 300)]
+        other.says(*texts)
+        await other.hears(texts[-1])
+        member.reads_on()
+        await member.hears(texts[-1])
         assert member.received == await house.repository.log(room)
 
 
@@ -154,7 +171,7 @@ async def test_a_slow_member_is_closed_and_nobody_else_waits(
         await other.hears(f"{name} left the room.")
 
 
-async def test_one_message_alone_is_never_too_much(autojump_clock: MockClock) -> None:
+async def test_a_single_message_of_any_size_is_sent(autojump_clock: MockClock) -> None:
     policy = Policy(message_rate=0, max_waiting_bytes=100)
     async with open_house(policy=policy) as house:
         room = await house.repository.make_room()
@@ -166,27 +183,29 @@ async def test_one_message_alone_is_never_too_much(autojump_clock: MockClock) ->
 
 
 @pytest.mark.parametrize("slow", [False, True])
-async def test_a_client_that_goes_while_it_is_sent_to_just_leaves(
+async def test_a_client_that_hangs_up_while_it_is_being_sent_a_message_leaves_normally(
     autojump_clock: MockClock, slow: bool
 ) -> None:
     async with open_house() as house:
         room = await house.repository.make_room()
-        goer = await house.visit(room, connection=FakeConnection(slow=slow))
+        leaver = await house.visit(room, connection=FakeConnection(slow=slow))
         other = await house.join(room)
         step = house.repository.at_next("append", hold=True)
         other.says("hello")
         await step.reached.wait()
-        goer.connection.breaks()  # the next send finds out
+        leaver.connection.breaks()  # The next `offer` or `drain` notices.
         step.release()
         await other.hears("hello")
-        goer.connection.hangs_up()
-        assert await goer.ends() is None
+        leaver.connection.hangs_up()
+        assert await leaver.ends() is None
         await house.stop()
         assert_pairs(await house.repository.log(room))
 
 
 @pytest.mark.parametrize("slow", [False, True])
-async def test_a_member_that_raises_goes_alone(autojump_clock: MockClock, slow: bool) -> None:
+async def test_a_member_that_raises_is_closed_and_nobody_else_is(
+    autojump_clock: MockClock, slow: bool
+) -> None:
     async with open_house() as house:
         room = await house.repository.make_room()
         broken = await house.visit(room, connection=FakeConnection(slow=slow))
@@ -202,7 +221,7 @@ async def test_a_member_that_raises_goes_alone(autojump_clock: MockClock, slow: 
         assert_pairs(await house.repository.log(room))
 
 
-async def test_a_member_that_cannot_be_stored_is_told_to_try_later(
+async def test_a_member_whose_joined_cannot_be_stored_is_told_to_try_later(
     autojump_clock: MockClock,
 ) -> None:
     async with open_house() as house:
@@ -215,7 +234,7 @@ async def test_a_member_that_cannot_be_stored_is_told_to_try_later(
         assert await house.repository.log(room) == []
 
 
-async def test_a_joined_whose_answer_was_lost_for_good_still_has_its_left(
+async def test_a_joined_that_was_stored_without_an_answer_gets_its_left(
     autojump_clock: MockClock,
 ) -> None:
     async with open_house() as house:
@@ -230,7 +249,7 @@ async def test_a_joined_whose_answer_was_lost_for_good_still_has_its_left(
         assert [m.type.value for m in await house.repository.log(room)] == ["joined", "left"]
 
 
-async def test_a_room_that_is_deleted_before_the_joined_is_stored(
+async def test_a_member_whose_room_is_deleted_before_its_joined_is_stored_is_told_so(
     autojump_clock: MockClock,
 ) -> None:
     async with open_house() as house:
@@ -243,7 +262,9 @@ async def test_a_room_that_is_deleted_before_the_joined_is_stored(
         assert await visit.ends() == ROOM_DELETED
 
 
-async def test_a_joined_without_a_lease_is_told_to_come_back(autojump_clock: MockClock) -> None:
+async def test_a_member_that_joins_without_a_lease_is_told_to_reconnect(
+    autojump_clock: MockClock,
+) -> None:
     async with open_house() as house:
         room = await house.repository.make_room()
         await trio.sleep(0.1)
@@ -254,7 +275,7 @@ async def test_a_joined_without_a_lease_is_told_to_come_back(autojump_clock: Moc
         assert await house.repository.log(room) == []
 
 
-async def test_one_whom_the_others_made_leave_is_told_that_it_cannot_talk(
+async def test_a_member_whose_left_another_process_stored_is_told_that_it_cannot_talk(
     autojump_clock: MockClock,
 ) -> None:
     async with open_house(policy=UNLIMITED) as house:

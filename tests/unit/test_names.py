@@ -1,4 +1,4 @@
-"""Names: two words in title case, random, many."""
+"""Names: two random words in title case, from many."""
 
 import re
 from collections.abc import Callable
@@ -17,11 +17,11 @@ def test_a_name_is_two_words_in_title_case(make: Callable[[], str]) -> None:
 
 
 @pytest.mark.parametrize("make", KINDS)
-def test_names_seldom_meet(make: Callable[[], str]) -> None:
+def test_two_names_are_seldom_the_same(make: Callable[[], str]) -> None:
     assert len({make() for _ in range(100)}) > 90
 
 
-def test_a_member_is_a_colour_and_a_room_an_adjective_of_the_same_nouns() -> None:
+def test_a_member_name_begins_with_a_colour_and_a_room_name_with_another_adjective() -> None:
     rooms = [names.room_name().split() for _ in range(5000)]
     members = [names.member_name().split() for _ in range(5000)]
     adjectives, room_nouns = ({name[i] for name in rooms} for i in (0, 1))

@@ -1,4 +1,4 @@
-"""The errors speak to clients, and the table of outcomes is complete and consistent."""
+"""Errors can be shown to clients, and the table of outcomes is complete and consistent."""
 
 import re
 
@@ -8,7 +8,7 @@ from sharechat.domain import errors, outcomes
 from sharechat.domain.errors import SharechatError
 from sharechat.domain.outcomes import CLOSES, NORMAL, PROBLEM_OF, PROBLEMS, Close, Problem
 
-OWN_TEXT = [
+WITH_A_FIXED_TEXT = [
     errors.RoomNotFoundError,
     errors.MessageNotFoundError,
     errors.WrongKeyError,
@@ -20,14 +20,12 @@ OWN_TEXT = [
 ]
 
 
-@pytest.mark.parametrize("error", OWN_TEXT)
-def test_an_error_is_a_sentence_that_a_client_can_be_shown(
-    error: type[SharechatError],
-) -> None:
+@pytest.mark.parametrize("error", WITH_A_FIXED_TEXT)
+def test_the_text_of_an_error_is_a_sentence(error: type[SharechatError]) -> None:
     assert re.fullmatch(r"[A-Z].+\.", str(error()))
 
 
-def test_every_error_is_in_the_one_tree() -> None:
+def test_every_error_is_a_sharechat_error() -> None:
     ours = [e for e in vars(errors).values() if isinstance(e, type)]
     assert len(ours) > 9
     assert all(issubclass(error, SharechatError) for error in ours)
@@ -40,12 +38,12 @@ def test_the_table_has_every_close_and_every_problem() -> None:
 
 
 @pytest.mark.parametrize("close", CLOSES)
-def test_a_close_can_be_sent(close: Close) -> None:
+def test_every_close_fits_into_a_close_frame(close: Close) -> None:
     assert 1000 <= close.code <= 1014 or 4000 <= close.code <= 4999
-    assert 0 < len(close.reason.encode()) <= 123  # what a control frame has room for
+    assert 0 < len(close.reason.encode()) <= 123  # A control frame holds 125 bytes, 2 for the code.
 
 
-def test_problems_can_be_told_apart_by_their_uris() -> None:
+def test_every_problem_has_its_own_uri() -> None:
     assert len({problem.uri for problem in PROBLEMS}) == len(PROBLEMS)
     assert outcomes.ROOM_NOT_FOUND.uri == "tag:sharechat.dev,2026:room-not-found"
 

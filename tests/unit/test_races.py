@@ -1,4 +1,4 @@
-"""The moments at which two things happen at once, each brought about on purpose."""
+"""Races: two things happen at the same moment, which each test brings about on purpose."""
 
 import gc
 import weakref
@@ -18,8 +18,8 @@ from tests.harness.waiting import until
 LINGER = UNLIMITED.room_linger
 
 
-async def at_the_same_moment(house: House, room: RoomId, count: int, node: int = 0) -> list[Visit]:
-    """Begin visits that all have the room's info before any of them goes on."""
+async def visit_at_once(house: House, room: RoomId, count: int, node: int = 0) -> list[Visit]:
+    """Start visits that have all opened the room before any of them joins."""
     info = await house.nodes[node].controller.rooms.open_room(room)
     visits = [Visit(FakeConnection()) for _ in range(count)]
     for visit in visits:
@@ -31,7 +31,7 @@ async def at_the_same_moment(house: House, room: RoomId, count: int, node: int =
 async def test_two_first_joins_start_one_room(autojump_clock: MockClock, repeat: int) -> None:
     async with open_house() as house:
         room = await house.repository.make_room()
-        one, two = await at_the_same_moment(house, room, 2)
+        one, two = await visit_at_once(house, room, 2)
         one.connection.says("from one")
         two.connection.says("from two")
         for visit in (one, two):
@@ -47,11 +47,13 @@ async def test_two_first_joins_start_one_room(autojump_clock: MockClock, repeat:
         assert house.nodes[0].queue.rooms == set()
 
 
-async def test_first_joins_on_two_processes_at_once(autojump_clock: MockClock) -> None:
+async def test_members_that_join_on_two_processes_at_once_hear_each_other(
+    autojump_clock: MockClock,
+) -> None:
     async with open_house(nodes=2) as house:
         room = await house.repository.make_room()
-        here = await at_the_same_moment(house, room, 3, node=0)
-        there = await at_the_same_moment(house, room, 3, node=1)
+        here = await visit_at_once(house, room, 3, node=0)
+        there = await visit_at_once(house, room, 3, node=1)
         await until(lambda: all(v.connection.received for v in here + there))
         here[0].connection.says("hello")
         for visit in here + there:
@@ -62,8 +64,8 @@ async def test_first_joins_on_two_processes_at_once(autojump_clock: MockClock) -
             assert received == log[len(log) - len(received) :]
 
 
-async def linger_out(house: House, room: RoomId) -> None:
-    """Let a first member come and go, and wait until its room has a moment left."""
+async def let_room_linger(house: House, room: RoomId) -> None:
+    """Make a member join and leave, and wait until 1 ms before its room ends."""
     visit = await house.visit(room)
     visit.connection.says("before")
     await visit.connection.hears("before")
@@ -73,24 +75,24 @@ async def linger_out(house: House, room: RoomId) -> None:
     await trio.sleep(LINGER - 0.001)
 
 
-async def test_who_comes_when_the_room_is_cancelled_but_not_unwound_gets_a_new_one(
+async def test_a_member_that_joins_just_after_the_room_was_cancelled_gets_a_new_room(
     autojump_clock: MockClock,
 ) -> None:
     async with open_house() as house:
         room = await house.repository.make_room()
-        await linger_out(house, room)
+        await let_room_linger(house, room)
         node = house.nodes[0]
         info = await node.controller.rooms.open_room(room)
         one, two = Visit(FakeConnection()), Visit(FakeConnection())
 
         async def cancel_and_serve() -> None:
-            # This cancels the actor as its deadline does, and the join follows in the same step.
+            # This cancels the actor as its deadline would, and the join follows in the same step.
             node.controller.rooms.evict(room)
             await node.serve(one, info)
 
         house.nursery.start_soon(cancel_and_serve)
         await until(lambda: bool(one.connection.received))
-        assert node.queue.rooms == {room}  # the old one did not unsubscribe the new one
+        assert node.queue.rooms == {room}  # The old actor did not unsubscribe the new one.
         house.nursery.start_soon(node.serve, two, info)
         await until(lambda: bool(two.connection.received))
         await trio.sleep(2 * LINGER)
@@ -103,14 +105,14 @@ async def test_who_comes_when_the_room_is_cancelled_but_not_unwound_gets_a_new_o
 
 
 @pytest.mark.parametrize("steps", range(12))
-async def test_a_join_at_any_moment_about_the_end_of_its_room(
+async def test_a_member_can_join_at_any_moment_around_the_end_of_its_room(
     autojump_clock: MockClock, steps: int
 ) -> None:
     async with open_house() as house:
         room = await house.repository.make_room()
-        await linger_out(house, room)
+        await let_room_linger(house, room)
         info = await house.nodes[0].controller.rooms.open_room(room)
-        await trio.sleep(0.001)  # to the very deadline
+        await trio.sleep(0.001)  # Until exactly the deadline.
         for _ in range(steps):
             await trio.lowlevel.checkpoint()
         visit = Visit(FakeConnection())
@@ -125,10 +127,12 @@ async def test_a_join_at_any_moment_about_the_end_of_its_room(
 
 
 @pytest.mark.parametrize("steps", range(12))
-async def test_a_leave_at_any_moment_of_a_delivery(autojump_clock: MockClock, steps: int) -> None:
+async def test_a_member_can_leave_at_any_moment_of_a_delivery(
+    autojump_clock: MockClock, steps: int
+) -> None:
     async with open_house() as house:
         room = await house.repository.make_room()
-        goer = await house.visit(room, connection=FakeConnection(slow=steps % 2 == 0))
+        leaver = await house.visit(room, connection=FakeConnection(slow=steps % 2 == 0))
         stayers = [await house.join(room) for _ in range(3)]
         step = house.repository.at_next("append", hold=True)
         stayers[0].says(*(str(n) for n in range(10)))
@@ -136,18 +140,18 @@ async def test_a_leave_at_any_moment_of_a_delivery(autojump_clock: MockClock, st
         step.release()
         for _ in range(steps):
             await trio.lowlevel.checkpoint()
-        goer.connection.hangs_up()
-        await goer.ends()
+        leaver.connection.hangs_up()
+        await leaver.ends()
         for stayer in stayers:
             await stayer.hears("9")
             await until(lambda s=stayer: any("left" in text for text in s.texts))  # type: ignore[misc]
         log = await house.repository.log(room)
         for n, stayer in enumerate(stayers):
             assert stayer.received == log[n + 1 :]
-        assert goer.connection.received == log[: len(goer.connection.received)]
+        assert leaver.connection.received == log[: len(leaver.connection.received)]
 
 
-async def test_a_member_that_leaves_between_two_halves_of_a_delivery_hears_no_more(
+async def test_members_can_be_cancelled_between_two_slices_of_a_delivery(
     autojump_clock: MockClock,
 ) -> None:
     async with open_house() as house:
@@ -169,12 +173,14 @@ async def test_a_member_that_leaves_between_two_halves_of_a_delivery_hears_no_mo
         assert_pairs(await house.repository.log(room))
 
 
-async def test_a_room_deleted_while_members_come(autojump_clock: MockClock) -> None:
+async def test_a_room_that_is_deleted_while_members_join_closes_them_all(
+    autojump_clock: MockClock,
+) -> None:
     async with open_house(nodes=2) as house:
         room = await house.repository.make_room()
         first = await house.visit(room)
         await wait_all_tasks_blocked()
-        visits = await at_the_same_moment(house, room, 3)
+        visits = await visit_at_once(house, room, 3)
         await house.nodes[1].controller.rooms.delete_room(room, KEY)
         for visit in [first, *visits]:
             assert await visit.ends() == ROOM_DELETED
@@ -182,7 +188,9 @@ async def test_a_room_deleted_while_members_come(autojump_clock: MockClock) -> N
         assert house.nodes[0].queue.rooms == set()
 
 
-async def test_a_member_may_come_after_its_room_was_evicted(autojump_clock: MockClock) -> None:
+async def test_a_member_that_joins_after_its_room_was_evicted_is_told_that_it_was_deleted(
+    autojump_clock: MockClock,
+) -> None:
     async with open_house() as house:
         room = await house.repository.make_room()
         await house.join(room)
@@ -193,7 +201,9 @@ async def test_a_member_may_come_after_its_room_was_evicted(autojump_clock: Mock
         assert await visit.ends() == ROOM_DELETED
 
 
-async def test_a_join_in_the_very_moment_the_lease_is_lost(autojump_clock: MockClock) -> None:
+async def test_a_member_that_joins_while_the_lease_is_lost_is_told_to_reconnect(
+    autojump_clock: MockClock,
+) -> None:
     async with open_house() as house:
         room = await house.repository.make_room()
         member = await house.visit(room)
@@ -201,7 +211,7 @@ async def test_a_join_in_the_very_moment_the_lease_is_lost(autojump_clock: MockC
         lease = house.nodes[0].controller.lease
         opened = house.repository.at_next("open_lease", hold=True)
         await house.repository.end_lease(lease.process_id)
-        await opened.reached.wait()  # the members have been closed, the new lease is not open yet
+        await opened.reached.wait()  # Members have been closed; the new lease is not open yet.
         assert await member.ends() == RESTARTING
         late = await house.visit(room)
         assert await late.ends() == RESTARTING
@@ -213,7 +223,7 @@ async def test_a_join_in_the_very_moment_the_lease_is_lost(autojump_clock: MockC
         assert_pairs(await house.repository.log(room))
 
 
-async def test_a_room_keeps_nothing_of_those_whose_joined_was_never_stored(
+async def test_a_room_forgets_a_member_whose_joined_was_never_stored(
     autojump_clock: MockClock,
 ) -> None:
     async with open_house(policy=Policy(message_rate=0, follow_interval=10_000)) as house:

@@ -1,4 +1,4 @@
-"""The README's tables are the code's."""
+"""The tables of the README match the code."""
 
 import re
 from pathlib import Path
@@ -9,7 +9,7 @@ from sharechat.domain.outcomes import CLOSES, PROBLEMS
 README = (Path(__file__).parents[2] / "README.md").read_text()
 
 
-def test_every_outcome_is_in_the_table_and_says_whether_to_come_back() -> None:
+def test_the_readme_lists_every_outcome_and_whether_to_retry() -> None:
     expected = [
         *((f"{p.status} `{p.slug}`", p.title, p.retry) for p in PROBLEMS),
         *((f"close {c.code}", c.reason, c.retry) for c in CLOSES),
@@ -18,7 +18,7 @@ def test_every_outcome_is_in_the_table_and_says_whether_to_come_back() -> None:
     assert [(what, meaning, back == "yes") for what, meaning, back in rows] == expected
 
 
-def test_every_option_is_documented_with_its_variable() -> None:
+def test_the_readme_lists_every_option_and_its_variable() -> None:
     for option in options():
         assert f"`{option.opts[0]}`" in README
         assert f"`{option.envvar}`" in README

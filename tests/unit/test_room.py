@@ -1,4 +1,4 @@
-"""A room: one order for all, whatever the order, the repeats and the holes of what it hears."""
+"""A room: all members hear one order, even if entries reach it late, twice or not at all."""
 
 import pytest
 import trio
@@ -7,14 +7,14 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 from sharechat.actors.policy import Policy
 from sharechat.domain.messages import MessageType
 from tests.harness.connection import FakeConnection
-from tests.harness.house import Elsewhere, House, open_house
+from tests.harness.house import House, RemoteMember, open_house
 from tests.harness.waiting import until
 
 ALONE = Policy(message_rate=0, follow_interval=10_000)
-"""Nothing but what a room hears and reads itself."""
+"""The follower never looks, so a room has only what it hears and reads itself."""
 
 
-async def test_the_first_a_member_hears_is_its_own_joined(autojump_clock: MockClock) -> None:
+async def test_a_member_first_hears_its_own_joined(autojump_clock: MockClock) -> None:
     async with open_house() as house:
         room = await house.repository.make_room()
         first = await house.join(room)
@@ -30,7 +30,9 @@ async def test_the_first_a_member_hears_is_its_own_joined(autojump_clock: MockCl
         assert first.received == await house.repository.log(room)
 
 
-async def test_all_hear_one_order_and_it_is_that_of_the_history(autojump_clock: MockClock) -> None:
+async def test_all_members_hear_the_messages_in_the_order_of_the_log(
+    autojump_clock: MockClock,
+) -> None:
     async with open_house() as house:
         room = await house.repository.make_room()
         members = [await house.join(room) for _ in range(5)]
@@ -42,7 +44,7 @@ async def test_all_hear_one_order_and_it_is_that_of_the_history(autojump_clock: 
             assert member.received == log[n:]
 
 
-async def test_a_batch_is_one_write_a_member(autojump_clock: MockClock) -> None:
+async def test_a_batch_is_sent_to_each_member_in_one_write(autojump_clock: MockClock) -> None:
     async with open_house() as house:
         room = await house.repository.make_room()
         members = [await house.join(room) for _ in range(3)]
@@ -58,24 +60,22 @@ async def test_a_batch_is_one_write_a_member(autojump_clock: MockClock) -> None:
         assert members[0].writes == writes + 2
 
 
-async def talking_elsewhere(
-    house: House, policy: Policy = ALONE
-) -> tuple[FakeConnection, Elsewhere]:
-    """Return one member here and one of another process, in one room, both heard of."""
+async def local_and_remote_member(house: House) -> tuple[FakeConnection, RemoteMember]:
+    """Return a member here and a remote one, in one room, which has heard both join."""
     room = await house.repository.make_room()
     here = await house.join(room)
-    there = Elsewhere(house.repository, room)
+    there = RemoteMember(house.repository, room)
     house.nodes[0].hears(room, await there.joins())
     await here.hears("Fox joined the room.")
     house.repository.calls.clear()
     return here, there
 
 
-async def test_what_comes_in_disorder_within_its_patience_is_not_read_again(
+async def test_entries_that_were_only_reordered_are_not_read_from_the_repository(
     autojump_clock: MockClock,
 ) -> None:
     async with open_house(policy=ALONE) as house:
-        here, there = await talking_elsewhere(house)
+        here, there = await local_and_remote_member(house)
         one, two, three = await there.says("1", "2", "3")
         house.nodes[0].hears(there.room_id, three)
         await wait_all_tasks_blocked()
@@ -89,9 +89,11 @@ async def test_what_comes_in_disorder_within_its_patience_is_not_read_again(
         assert house.repository.calls["read"] == 0
 
 
-async def test_what_stays_missing_is_read_when_its_patience_ends(autojump_clock: MockClock) -> None:
+async def test_entries_that_stay_missing_are_read_when_the_gap_patience_is_over(
+    autojump_clock: MockClock,
+) -> None:
     async with open_house(policy=ALONE) as house:
-        here, there = await talking_elsewhere(house)
+        here, there = await local_and_remote_member(house)
         *_, three = await there.says("1", "2", "3")
         house.nodes[0].hears(there.room_id, three)
         began = trio.current_time()
@@ -101,9 +103,9 @@ async def test_what_stays_missing_is_read_when_its_patience_ends(autojump_clock:
         assert house.repository.calls["read"] == 1
 
 
-async def test_traffic_past_a_hole_does_not_put_off_its_repair(autojump_clock: MockClock) -> None:
+async def test_new_entries_after_a_gap_do_not_delay_reading_it(autojump_clock: MockClock) -> None:
     async with open_house(policy=ALONE) as house:
-        here, there = await talking_elsewhere(house)
+        here, there = await local_and_remote_member(house)
         _, *rest = await there.says("lost", *map(str, range(20)))
         began = trio.current_time()
         for entry in rest:
@@ -115,10 +117,10 @@ async def test_traffic_past_a_hole_does_not_put_off_its_repair(autojump_clock: M
         await here.hears("lost", "0")
 
 
-async def test_a_long_hole_is_read_page_by_page(autojump_clock: MockClock) -> None:
+async def test_a_long_gap_is_read_page_by_page(autojump_clock: MockClock) -> None:
     policy = Policy(message_rate=0, follow_interval=10_000, read_limit=3)
     async with open_house(policy=policy) as house:
-        here, there = await talking_elsewhere(house)
+        here, there = await local_and_remote_member(house)
         texts = [str(n) for n in range(10)]
         entries = await there.says(*texts)
         house.nodes[0].hears(there.room_id, entries[-1])
@@ -126,31 +128,33 @@ async def test_a_long_hole_is_read_page_by_page(autojump_clock: MockClock) -> No
         assert here.texts[2:] == texts
 
 
-async def test_a_mailbox_that_overflows_costs_a_read_and_nothing_else(
-    autojump_clock: MockClock,
-) -> None:
+async def test_entries_that_overflow_the_mailbox_are_read(autojump_clock: MockClock) -> None:
     policy = Policy(message_rate=0, follow_interval=10_000, room_mailbox=4)
     async with open_house(policy=policy) as house:
-        here, there = await talking_elsewhere(house)
+        here, there = await local_and_remote_member(house)
         texts = [str(n) for n in range(50)]
         for entry in await there.says(*texts):
-            house.nodes[0].hears(there.room_id, entry)  # the room cannot run in between
+            house.nodes[0].hears(there.room_id, entry)  # The room cannot run in between.
         await here.hears(*texts)
         assert here.texts[2:] == texts
         assert house.repository.calls["read"] >= 1
 
 
-async def test_the_same_when_only_the_last_one_found_no_room(autojump_clock: MockClock) -> None:
+async def test_the_newest_entry_is_read_if_it_alone_overflows_the_mailbox(
+    autojump_clock: MockClock,
+) -> None:
     policy = Policy(message_rate=0, follow_interval=10_000, room_mailbox=4)
     async with open_house(policy=policy) as house:
-        here, there = await talking_elsewhere(house)
+        here, there = await local_and_remote_member(house)
         texts = [str(n) for n in range(5)]
         for entry in await there.says(*texts):
             house.nodes[0].hears(there.room_id, entry)
         await here.hears(*texts)
 
 
-async def test_a_big_room_lets_others_run_while_it_hands_out(autojump_clock: MockClock) -> None:
+async def test_a_large_room_lets_other_tasks_run_while_it_delivers(
+    autojump_clock: MockClock,
+) -> None:
     async with open_house() as house:
         big, small = await house.repository.make_room(), await house.repository.make_room()
         many = [await house.visit(big) for _ in range(700)]

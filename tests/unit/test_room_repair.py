@@ -1,4 +1,4 @@
-"""A room that reads what it lacks, while the Repository is slow, away, or without the room."""
+"""A room reads what it is missing while the Repository is slow, away, or without the room."""
 
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
@@ -8,14 +8,15 @@ from sharechat.actors.room import Room
 from sharechat.domain.messages import MessageType
 from sharechat.domain.outcomes import INTERNAL_ERROR, ROOM_DELETED
 from tests.harness.connection import FakeConnection
-from tests.harness.house import Elsewhere, open_house
+from tests.harness.house import RemoteMember, open_house
 from tests.harness.repository import KEY, ScriptedRepository
-from tests.unit.test_room import ALONE, talking_elsewhere
+from tests.unit.conftest import Logs
+from tests.unit.test_room import ALONE, local_and_remote_member
 
 
-async def test_a_room_that_cannot_read_tries_until_it_can(autojump_clock: MockClock) -> None:
+async def test_a_room_that_cannot_read_retries_until_it_can(autojump_clock: MockClock) -> None:
     async with open_house(policy=ALONE) as house:
-        here, there = await talking_elsewhere(house)
+        here, there = await local_and_remote_member(house)
         _, two = await there.says("1", "2")
         house.repository.away = True
         house.nodes[0].hears(there.room_id, two)
@@ -27,11 +28,11 @@ async def test_a_room_that_cannot_read_tries_until_it_can(autojump_clock: MockCl
         assert here.texts[2:] == ["1", "2"]
 
 
-async def test_what_comes_while_it_cannot_read_is_handed_out_as_soon_as_it_fits(
+async def test_entries_that_fill_the_gap_are_delivered_even_while_the_room_cannot_read(
     autojump_clock: MockClock,
 ) -> None:
     async with open_house(policy=ALONE) as house:
-        here, there = await talking_elsewhere(house)
+        here, there = await local_and_remote_member(house)
         one, two = await there.says("1", "2")
         house.repository.away = True
         house.nodes[0].hears(there.room_id, two)
@@ -41,16 +42,16 @@ async def test_what_comes_while_it_cannot_read_is_handed_out_as_soon_as_it_fits(
         assert here.texts[2:] == ["1", "2"]
 
 
-async def test_what_it_was_told_of_too_early_is_read_later(autojump_clock: MockClock) -> None:
+async def test_a_head_that_cannot_be_read_yet_is_retried(autojump_clock: MockClock) -> None:
     async with open_house(policy=ALONE) as house:
-        here, there = await talking_elsewhere(house)
+        here, there = await local_and_remote_member(house)
         step = house.repository.at_next("get_heads", hold=True)
         house.nodes[0].misses(there.room_id)
         await step.reached.wait()
         (one,) = await there.says("1")
         step.release()
         await here.hears("1")
-        # A head beyond what can be read: as if a replica answered.
+        # A head beyond what can be read, as when a replica has fallen behind.
         house.repository.calls.clear()
         house.nodes[0].controller.rooms.expect(there.room_id, one.seq + 1)
         await trio.sleep(1)
@@ -59,11 +60,11 @@ async def test_what_it_was_told_of_too_early_is_read_later(autojump_clock: MockC
         await here.hears("2", within=2 * ALONE.retry_interval)
 
 
-async def test_a_room_that_is_deleted_during_a_repair_says_so_to_its_members(
+async def test_members_of_a_room_that_is_deleted_while_it_reads_are_told_so(
     autojump_clock: MockClock,
 ) -> None:
     async with open_house(policy=ALONE) as house:
-        here, there = await talking_elsewhere(house)
+        here, there = await local_and_remote_member(house)
         _, two = await there.says("1", "2")
         step = house.repository.at_next("read", hold=True)
         house.nodes[0].hears(there.room_id, two)
@@ -75,16 +76,16 @@ async def test_a_room_that_is_deleted_during_a_repair_says_so_to_its_members(
         assert house.nodes[0].queue.rooms == set()
 
 
-async def test_who_arrives_while_a_repair_is_read_hears_from_its_own_joined_on(
+async def test_a_member_that_joins_while_the_room_reads_hears_from_its_own_joined_on(
     autojump_clock: MockClock,
 ) -> None:
     async with open_house(policy=ALONE) as house:
-        here, there = await talking_elsewhere(house)
+        here, there = await local_and_remote_member(house)
         _, two = await there.says("1", "2")
         step = house.repository.at_next("read", hold=True)
         house.nodes[0].hears(there.room_id, two)
         await step.reached.wait()
-        visit = await house.visit(there.room_id)  # its `joined` is stored, then read
+        visit = await house.visit(there.room_id)  # Its `joined` is stored, then read.
         await wait_all_tasks_blocked()
         await there.says("3")
         step.release()
@@ -96,9 +97,9 @@ async def test_who_arrives_while_a_repair_is_read_hears_from_its_own_joined_on(
         await here.hears("1", "2", own.text, "3")
 
 
-async def test_it_may_arrive_and_leave_again_while_it_is_read(autojump_clock: MockClock) -> None:
+async def test_a_member_can_join_and_leave_while_the_room_reads(autojump_clock: MockClock) -> None:
     async with open_house(policy=ALONE) as house:
-        here, there = await talking_elsewhere(house)
+        here, there = await local_and_remote_member(house)
         _, two = await there.says("1", "2")
         step = house.repository.at_next("read", hold=True)
         house.nodes[0].hears(there.room_id, two)
@@ -113,11 +114,11 @@ async def test_it_may_arrive_and_leave_again_while_it_is_read(autojump_clock: Mo
         assert [m.type.value for m in here.received[-2:]] == ["joined", "left"]
 
 
-async def test_nothing_is_heard_before_ones_own_joined_not_even_what_failed(
+async def test_a_member_hears_nothing_before_its_own_joined_not_even_a_failure(
     autojump_clock: MockClock,
 ) -> None:
     async with open_house(policy=ALONE) as house:
-        _here, there = await talking_elsewhere(house)
+        _here, there = await local_and_remote_member(house)
         _, two = await there.says("1", "2")
         step = house.repository.at_next("read", hold=True)
         house.nodes[0].hears(there.room_id, two)
@@ -131,12 +132,12 @@ async def test_nothing_is_heard_before_ones_own_joined_not_even_what_failed(
         assert [m.type.value for m in connection.received] == ["joined", "failed"]
 
 
-async def test_a_joiner_waits_while_the_mailbox_is_full_and_is_let_in_then(
+async def test_a_member_waits_to_join_while_the_mailbox_is_full(
     autojump_clock: MockClock,
 ) -> None:
     policy = Policy(message_rate=0, follow_interval=10_000, room_mailbox=2)
     async with open_house(policy=policy) as house:
-        here, there = await talking_elsewhere(house)
+        here, there = await local_and_remote_member(house)
         entries = await there.says("1", "2", "3")
         step = house.repository.at_next("read", hold=True)
         house.nodes[0].hears(there.room_id, entries[-1])
@@ -145,7 +146,8 @@ async def test_a_joiner_waits_while_the_mailbox_is_full_and_is_let_in_then(
             house.nodes[0].hears(there.room_id, entry)
         visits = [await house.visit(there.room_id) for _ in range(3)]
         await wait_all_tasks_blocked()
-        assert len(await house.repository.log(there.room_id)) == 5  # no `joined` before it is seen
+        # No `joined` is stored before its member is in the mailbox of the room.
+        assert len(await house.repository.log(there.room_id)) == 5
         step.release()
         await trio.sleep(1)
         for visit in visits:
@@ -153,12 +155,33 @@ async def test_a_joiner_waits_while_the_mailbox_is_full_and_is_let_in_then(
         assert here.texts[2:5] == ["1", "2", "3"]
 
 
-async def test_joiners_that_wait_for_a_room_that_fails_are_closed_and_never_joined(
+async def test_a_room_that_learns_of_a_new_head_while_its_mailbox_is_full_reads_up_to_it(
+    autojump_clock: MockClock, logs: Logs
+) -> None:
+    policy = Policy(message_rate=0, follow_interval=10_000, room_mailbox=2, read_limit=3)
+    async with open_house(policy=policy) as house:
+        here, there = await local_and_remote_member(house)
+        entries = await there.says("1", "2", "3")
+        step = house.repository.at_next("read", hold=True)
+        house.nodes[0].hears(there.room_id, entries[-1])
+        await step.reached.wait()
+        for entry in entries[:2]:
+            house.nodes[0].hears(there.room_id, entry)
+        await there.says("4", "5")  # The bus loses these.
+        house.nodes[0].misses(there.room_id)
+        await wait_all_tasks_blocked()
+        step.release()
+        await here.hears("5")
+        assert here.texts[2:] == ["1", "2", "3", "4", "5"]
+        assert "actor failed, starting it again" not in [log["event"] for log in logs]
+
+
+async def test_members_that_wait_to_join_a_room_that_fails_are_closed_and_never_join(
     autojump_clock: MockClock,
 ) -> None:
     policy = Policy(message_rate=0, follow_interval=10_000, room_mailbox=2)
     async with open_house(policy=policy) as house:
-        here, there = await talking_elsewhere(house)
+        here, there = await local_and_remote_member(house)
         entries = await there.says("1", "2", "3")
         step = house.repository.at_next("read", hold=True, error=RuntimeError("a bug"))
         house.nodes[0].hears(there.room_id, entries[-1])
@@ -176,18 +199,18 @@ async def test_joiners_that_wait_for_a_room_that_fails_are_closed_and_never_join
         assert len(joined) == 2
 
 
-async def test_who_is_gone_when_its_own_joined_is_read_takes_no_place(
+async def test_a_member_that_has_gone_when_its_own_joined_is_read_is_not_added(
     autojump_clock: MockClock,
 ) -> None:
     async with open_house(policy=ALONE) as house:
-        here, there = await talking_elsewhere(house)
+        here, there = await local_and_remote_member(house)
         _, two = await there.says("1", "2")
         step = house.repository.at_next("read", hold=True)
         house.nodes[0].hears(there.room_id, two)
         await step.reached.wait()
         visit = await house.visit(there.room_id)
         await wait_all_tasks_blocked()
-        visit.connection.breaks()  # to be found out by the next who sends
+        visit.connection.breaks()  # The next `offer` or `drain` notices.
         step.release()
         await here.hears("1", "2")
         here.says("3")
@@ -199,7 +222,7 @@ async def test_who_is_gone_when_its_own_joined_is_read_takes_no_place(
 
 async def test_an_ended_room_ignores_entries(autojump_clock: MockClock) -> None:
     repository = ScriptedRepository()
-    there = Elsewhere(repository, await repository.make_room())
+    there = RemoteMember(repository, await repository.make_room())
     room = Room(await repository.get_room(there.room_id), repository, ALONE)
     with trio.move_on_after(1):
         await room.start()

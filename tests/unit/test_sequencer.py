@@ -1,4 +1,4 @@
-"""Entries in any order, any number of times: each comes out once, in order."""
+"""The sequencer takes entries in any order and any number of times; each comes out once."""
 
 from datetime import UTC, datetime
 from random import Random
@@ -23,26 +23,26 @@ def seqs(taken: list[Entry]) -> list[int]:
     return [entry.seq for entry in taken]
 
 
-def test_what_comes_in_order_is_given_at_once() -> None:
+def test_entries_that_come_in_order_are_returned_immediately() -> None:
     sequencer = Sequencer(0)
     assert seqs(sequencer.take(entries(1, 2))) == [1, 2]
     assert seqs(sequencer.take(entries(3))) == [3]
     assert (sequencer.position, sequencer.head, sequencer.behind) == (3, 3, False)
 
 
-def test_it_begins_after_the_position_it_is_given() -> None:
+def test_entries_up_to_the_initial_position_are_dropped() -> None:
     sequencer = Sequencer(10)
     assert not sequencer.behind
     assert seqs(sequencer.take(entries(9, 10, 11))) == [11]
 
 
-def test_what_is_repeated_is_given_once() -> None:
+def test_a_repeated_entry_is_returned_once() -> None:
     sequencer = Sequencer(0)
     assert seqs(sequencer.take(entries(1, 1, 2, 1, 2))) == [1, 2]
     assert seqs(sequencer.take(entries(1, 2))) == []
 
 
-def test_what_is_too_early_waits_for_what_is_missing() -> None:
+def test_an_early_entry_waits_for_the_missing_ones() -> None:
     sequencer = Sequencer(0)
     assert seqs(sequencer.take(entries(3, 2))) == []
     assert sequencer.behind
@@ -50,14 +50,14 @@ def test_what_is_too_early_waits_for_what_is_missing() -> None:
     assert not sequencer.behind
 
 
-def test_a_second_gap_stays_a_gap() -> None:
+def test_filling_one_gap_leaves_the_next_one_open() -> None:
     sequencer = Sequencer(0)
     assert seqs(sequencer.take(entries(2, 5, 1))) == [1, 2]
     assert (sequencer.position, sequencer.head, sequencer.behind) == (2, 5, True)
     assert seqs(sequencer.take(entries(3, 4))) == [3, 4, 5]
 
 
-def test_what_was_only_heard_of_makes_it_behind() -> None:
+def test_a_sequencer_is_behind_if_it_expects_more_than_it_has_returned() -> None:
     sequencer = Sequencer(3)
     sequencer.expect(2)
     states = [sequencer.behind]
@@ -67,7 +67,7 @@ def test_what_was_only_heard_of_makes_it_behind() -> None:
     assert [*states, sequencer.behind] == [False, True, False]
 
 
-def test_more_early_ones_than_it_may_keep_are_known_of_but_not_kept() -> None:
+def test_early_entries_beyond_the_capacity_are_expected_but_not_kept() -> None:
     sequencer = Sequencer(0, capacity=2)
     sequencer.take(entries(5, 4, 3, 2))
     assert seqs(sequencer.take(entries(1))) == [1]
@@ -76,14 +76,14 @@ def test_more_early_ones_than_it_may_keep_are_known_of_but_not_kept() -> None:
 
 
 @pytest.mark.parametrize("seed", range(20))
-def test_any_order_with_repeats_gives_all_once_in_order(seed: int) -> None:
+def test_entries_in_any_order_with_repeats_are_all_returned_once_in_order(seed: int) -> None:
     random = Random(seed)
     sequencer = Sequencer(0, capacity=8)
-    given: list[int] = []
+    returned: list[int] = []
     log = entries(*range(1, 31))
     while sequencer.position < len(log):
         some = random.choices(log, k=5) + random.sample(log, k=3)
-        given += seqs(sequencer.take(some))
-        if sequencer.behind and random.random() < 0.3:  # a repair
-            given += seqs(sequencer.take(log[sequencer.position : sequencer.position + 4]))
-    assert given == list(range(1, 31))
+        returned += seqs(sequencer.take(some))
+        if sequencer.behind and random.random() < 0.3:  # Read what is missing, as a room does.
+            returned += seqs(sequencer.take(log[sequencer.position : sequencer.position + 4]))
+    assert returned == list(range(1, 31))

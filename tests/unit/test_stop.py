@@ -1,4 +1,4 @@
-"""Stopping: everyone is told, every `left` is stored, and it ends in time whatever happens."""
+"""Stopping: members are told, every `left` is stored, and it takes a bounded time."""
 
 import pytest
 import trio
@@ -11,10 +11,10 @@ from tests.harness.connection import FakeConnection
 from tests.harness.house import UNLIMITED, assert_pairs, open_house
 from tests.unit.conftest import Logs
 
-PATIENCE = UNLIMITED.stop_timeout
+STOP_TIMEOUT = UNLIMITED.stop_timeout
 
 
-async def test_members_are_told_every_left_is_stored_and_the_lease_is_given_back(
+async def test_stopping_closes_members_stores_every_left_and_gives_back_the_lease(
     autojump_clock: MockClock,
 ) -> None:
     async with open_house(nodes=2) as house:
@@ -37,7 +37,9 @@ async def test_members_are_told_every_left_is_stored_and_the_lease_is_given_back
         assert len(witness.received) == 21
 
 
-async def test_what_is_being_stored_when_it_stops_is_stored(autojump_clock: MockClock) -> None:
+async def test_a_message_that_is_being_stored_when_the_process_stops_is_stored(
+    autojump_clock: MockClock,
+) -> None:
     async with open_house() as house:
         room = await house.repository.make_room()
         member = await house.join(room)
@@ -53,7 +55,7 @@ async def test_what_is_being_stored_when_it_stops_is_stored(autojump_clock: Mock
         assert_pairs(await house.repository.log(room))
 
 
-async def test_nobody_joins_any_more(autojump_clock: MockClock) -> None:
+async def test_nobody_can_join_while_the_process_is_stopping(autojump_clock: MockClock) -> None:
     async with open_house() as house:
         controller = house.nodes[0].controller
         room = await house.repository.make_room()
@@ -74,7 +76,9 @@ async def test_nobody_joins_any_more(autojump_clock: MockClock) -> None:
         assert len(await house.repository.log(room)) == 2
 
 
-async def test_joins_that_are_under_way_leave_too(autojump_clock: MockClock) -> None:
+async def test_members_that_are_joining_when_the_process_stops_leave_too(
+    autojump_clock: MockClock,
+) -> None:
     async with open_house() as house:
         room = await house.repository.make_room()
         step = house.repository.at_next("append", hold=True)
@@ -89,7 +93,7 @@ async def test_joins_that_are_under_way_leave_too(autojump_clock: MockClock) -> 
 
 
 @pytest.mark.parametrize("members", [0, 3])
-async def test_it_ends_in_time_while_the_repository_is_away(
+async def test_stopping_ends_in_time_while_the_repository_is_away(
     autojump_clock: MockClock, members: int
 ) -> None:
     async with open_house() as house:
@@ -97,21 +101,21 @@ async def test_it_ends_in_time_while_the_repository_is_away(
         visits = [await house.visit(room) for _ in range(members)]
         await trio.sleep(1)
         house.repository.away = True
-        with trio.fail_after(PATIENCE + 0.1):
+        with trio.fail_after(STOP_TIMEOUT + 0.1):
             await house.nodes[0].controller.stop()
             await house.nodes[0].over.wait()
         assert all(visit.connection.close == RESTARTING for visit in visits)
 
 
-async def test_it_ends_in_time_while_the_repository_hangs(autojump_clock: MockClock) -> None:
+async def test_stopping_ends_in_time_while_the_repository_hangs(autojump_clock: MockClock) -> None:
     async with open_house() as house:
         house.repository.at_next("end_lease", hold=True)
-        with trio.fail_after(PATIENCE + 0.1):
+        with trio.fail_after(STOP_TIMEOUT + 0.1):
             await house.nodes[0].controller.stop()
             await house.nodes[0].over.wait()
 
 
-async def test_a_lease_that_cannot_be_given_back_runs_out_by_itself(
+async def test_stopping_ends_normally_if_the_lease_cannot_be_given_back(
     autojump_clock: MockClock, logs: Logs
 ) -> None:
     async with open_house() as house:
@@ -124,7 +128,7 @@ async def test_a_lease_that_cannot_be_given_back_runs_out_by_itself(
         assert "lease could not be given back" in [log["event"] for log in logs]
 
 
-async def test_it_ends_in_time_though_a_connection_does_not_close(
+async def test_stopping_ends_in_time_even_if_a_connection_does_not_close(
     autojump_clock: MockClock,
 ) -> None:
     async with open_house() as house:
@@ -133,7 +137,7 @@ async def test_it_ends_in_time_though_a_connection_does_not_close(
         visit = await house.visit(room, connection=held)
         other = await house.join(room)
         held.close_held = trio.Event()
-        with trio.fail_after(PATIENCE + 0.1):
+        with trio.fail_after(STOP_TIMEOUT + 0.1):
             await house.nodes[0].controller.stop()
             await house.nodes[0].over.wait()
         assert other.close == RESTARTING
@@ -143,7 +147,7 @@ async def test_it_ends_in_time_though_a_connection_does_not_close(
         assert await visit.ends() == RESTARTING
 
 
-async def test_it_ends_at_once_if_it_is_cancelled(autojump_clock: MockClock) -> None:
+async def test_cancelling_stop_ends_the_process_immediately(autojump_clock: MockClock) -> None:
     async with open_house() as house:
         room = await house.repository.make_room()
         visit = await house.visit(room)
@@ -157,7 +161,7 @@ async def test_it_ends_at_once_if_it_is_cancelled(autojump_clock: MockClock) -> 
         assert await visit.ends() == RESTARTING
 
 
-async def test_it_may_be_asked_to_stop_twice(autojump_clock: MockClock) -> None:
+async def test_stop_can_be_called_more_than_once(autojump_clock: MockClock) -> None:
     async with open_house() as house:
         room = await house.repository.make_room()
         await house.join(room)
@@ -169,7 +173,7 @@ async def test_it_may_be_asked_to_stop_twice(autojump_clock: MockClock) -> None:
         assert_pairs(await house.repository.log(room))
 
 
-async def test_a_run_that_is_cut_off_does_not_keep_stop_waiting_for_ever(
+async def test_stop_returns_if_run_is_cancelled_meanwhile(
     autojump_clock: MockClock,
 ) -> None:
     async with open_house(policy=Policy(stop_timeout=3)) as house:

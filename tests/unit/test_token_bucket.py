@@ -1,17 +1,17 @@
-"""The token bucket: bursts go through, then the rate holds, and nothing is refused."""
+"""The token bucket: a burst passes at once, then the rate applies; nothing is refused."""
 
 import pytest
 
 from sharechat.actors.token_bucket import TokenBucket
 
 
-def test_a_burst_passes_at_once_and_what_follows_waits_its_turn() -> None:
+def test_a_burst_passes_at_once_and_whatever_follows_waits() -> None:
     bucket = TokenBucket(rate=10, burst=3)
     assert [bucket.take(0) for _ in range(3)] == [0, 0, 0]
     assert [bucket.take(0) for _ in range(3)] == pytest.approx([0.1, 0.2, 0.3])
 
 
-def test_who_waits_as_told_goes_at_exactly_the_rate() -> None:
+def test_a_caller_that_waits_as_told_proceeds_at_exactly_the_rate() -> None:
     bucket = TokenBucket(rate=10, burst=2)
     now = 0.0
     times = []
@@ -22,13 +22,13 @@ def test_who_waits_as_told_goes_at_exactly_the_rate() -> None:
     assert times[-1] == pytest.approx(2.0)
 
 
-def test_rest_earns_no_more_than_a_burst() -> None:
+def test_idle_time_earns_no_more_than_a_burst() -> None:
     bucket = TokenBucket(rate=10, burst=2)
     bucket.take(0)
     assert [bucket.take(1000) for _ in range(2)] == [0, 0]
     assert bucket.take(1000) == pytest.approx(0.1)
 
 
-def test_a_rate_of_zero_is_no_limit() -> None:
+def test_a_rate_of_zero_sets_no_limit() -> None:
     bucket = TokenBucket(rate=0, burst=1)
     assert all(bucket.take(0) == 0 for _ in range(1000))
