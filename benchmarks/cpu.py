@@ -29,7 +29,7 @@ def _name(process: Path) -> str:
         return program
     if "sharechat.bench.worker" in words:
         return "clients"
-    if any(word.endswith("yardstick.py") for word in words[:3]):
+    if "benchmarks.yardstick" in words[:3]:
         return "yardstick"
     if "serve" in words and any("sharechat" in word for word in words[:3]):
         return "sharechat"

@@ -1,8 +1,8 @@
 """Where the server's time goes: py-spy's samples of one workload, by function.
 
-    python benchmarks/profile.py rooms                  # embedded
-    python benchmarks/profile.py rooms --clustered
-    python benchmarks/profile.py idle --memory          # bytes by line, from tracemalloc
+    python -m benchmarks.profile rooms                  # embedded
+    python -m benchmarks.profile rooms --clustered
+    python -m benchmarks.profile idle --memory          # bytes by line, from tracemalloc
 
 Prints the functions that have most of the samples themselves, and with what they call;
 with --out also writes the samples, collapsed, for any flamegraph viewer.
@@ -19,12 +19,10 @@ from collections import Counter
 from contextlib import ExitStack
 from pathlib import Path
 
-import cpu
-import servers
-
+from benchmarks import cpu, servers
 from sharechat.bench import catalogue
 from sharechat.bench.target import Target
-from sharechat.bench.workloads import Conditions
+from sharechat.bench.workloads import Conditions, Workload
 
 _RATE = 400
 _LEADING = 0.8
@@ -52,7 +50,7 @@ def main() -> None:
             flags = stack.enter_context(servers.stores()).words("profiled")
         if words.memory:
             report = Path(tempfile.mkdtemp()) / "report"
-            script = [str(servers.ROOT / "benchmarks" / "traced.py"), str(report)]
+            script = ["-m", "benchmarks.traced", str(report)]
             server = stack.enter_context(servers.sharechat(flags, script=script))
         elif words.yardstick:
             server = stack.enter_context(servers.yardstick(flags or ["--memory"]))
@@ -70,7 +68,7 @@ def main() -> None:
 
 def _sampled(
     server: servers.Server,
-    workload: catalogue.Workload,
+    workload: Workload,
     conditions: Conditions,
     words: argparse.Namespace,
 ) -> list[tuple[list[str], int]]:

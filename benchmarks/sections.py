@@ -4,8 +4,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
-import servers
-
+from benchmarks import servers
 from sharechat.bench import catalogue
 from sharechat.bench.results import Result
 from sharechat.bench.target import Target

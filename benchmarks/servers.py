@@ -13,11 +13,10 @@ from pathlib import Path
 
 import psycopg
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))  # For `tests`, which is not installed.
+from tests.harness.postgres import PostgresServer
+from tests.harness.redis import RedisServer
 
-from tests.harness.postgres import PostgresServer  # noqa: E402
-from tests.harness.redis import RedisServer  # noqa: E402
+ROOT = Path(__file__).resolve().parent.parent
 
 _SECONDS_TO_START = 30
 
@@ -64,7 +63,7 @@ def sharechat(
 
 @contextmanager
 def yardstick(words: Sequence[str] = ("--memory",)) -> Iterator[Server]:
-    with _process([sys.executable, str(ROOT / "benchmarks" / "yardstick.py"), *words]) as server:
+    with _process([sys.executable, "-m", "benchmarks.yardstick", *words]) as server:
         yield server
 
 

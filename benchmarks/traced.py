@@ -1,6 +1,6 @@
 """`sharechat`, with tracemalloc on: what was allocated since it first had 100 members.
 
-    python benchmarks/traced.py REPORT serve ...
+    python -m benchmarks.traced REPORT serve ...
 
 Whenever the number of sockets has not changed for a second and is past MEMBERS, the lines
 that hold most since it was few are written to the file REPORT.

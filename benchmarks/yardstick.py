@@ -1,7 +1,7 @@
 """The yardstick: the same API as people who know FastAPI would write it by hand.
 
-    python benchmarks/yardstick.py --port 8081 --database-url ... --redis-url ...
-    python benchmarks/yardstick.py --port 8081 --memory
+    python -m benchmarks.yardstick --port 8081 --database-url ... --redis-url ...
+    python -m benchmarks.yardstick --port 8081 --memory
 
 FastAPI on uvicorn with uvloop, httptools and websockets-sansio, which measured quickest of
 what uvicorn has; asyncpg with a pool; redis.asyncio. A message is one INSERT and one PUBLISH;
@@ -171,7 +171,7 @@ class StoringChat(Chat):
 
     async def stop(self) -> None:
         self.reader.cancel()
-        await self.pubsub.aclose()
+        await self.pubsub.aclose()  # type: ignore[no-untyped-call]
         await self.redis.aclose()
         await self.pool.close()
 
@@ -187,7 +187,8 @@ class StoringChat(Chat):
         await self.pool.execute("INSERT INTO rooms (id, name) VALUES ($1, $2)", room, name)
 
     async def room_name(self, room: uuid.UUID) -> str | None:
-        return await self.pool.fetchval("SELECT name FROM rooms WHERE id = $1", room)
+        name: str | None = await self.pool.fetchval("SELECT name FROM rooms WHERE id = $1", room)
+        return name
 
     async def members(self, room: uuid.UUID) -> list[Message]:
         rows = await self.pool.fetch(

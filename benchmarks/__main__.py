@@ -1,6 +1,6 @@
 """All benchmarks: sharechat and the yardstick in turn, the medians, the targets, the plots.
 
-    python benchmarks/run.py [--runs 5] [--seconds 5] [--only clustered] [--no-plots]
+    python -m benchmarks [--runs 5] [--seconds 5] [--only clustered] [--no-plots]
 
 Writes benchmarks/results.json, and benchmarks/plots/*.svg for the README.
 
@@ -20,10 +20,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from statistics import median
 
-import plot
-import sections
-import servers
-
+from benchmarks import plot, sections, servers
 from sharechat.bench import catalogue
 from sharechat.bench.extremes import Idle
 from sharechat.bench.results import UNITS, Result, medians, ratio
@@ -33,7 +30,9 @@ HERE = Path(__file__).resolve().parent
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks", description=__doc__.partition("\n")[0]
+    )
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=5)
     parser.add_argument("--only", choices=[section.name for section in sections.SECTIONS])
