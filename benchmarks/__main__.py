@@ -22,9 +22,9 @@ from statistics import median
 
 from benchmarks import plot, sections, servers
 from sharechat.bench import catalogue
-from sharechat.bench.extremes import Idle
 from sharechat.bench.results import UNITS, Result, medians, ratio
-from sharechat.bench.workloads import Conditions, OneToMany, Rooms, Workload
+from sharechat.bench.stress import Idle
+from sharechat.bench.workloads import OneToMany, Parameters, Rooms, Workload
 
 HERE = Path(__file__).resolve().parent
 
@@ -36,11 +36,11 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=5)
     parser.add_argument("--only", choices=[section.name for section in sections.SECTIONS])
-    parser.add_argument("--workload", choices=[*catalogue.ALL])
+    parser.add_argument("--workload", choices=[*catalogue.WORKLOADS])
     parser.add_argument("--no-plots", action="store_true")
     parser.add_argument("--out", type=Path, default=HERE / "results.json")
     words = parser.parse_args()
-    conditions = Conditions(words.seconds)
+    parameters = Parameters(words.seconds)
     report: dict[str, object] = {"machine": machine(), "runs": words.runs}
     missed = 0
     with servers.stores() as stores:
@@ -48,11 +48,11 @@ def main() -> None:
             if words.only in (None, section.name):
                 names = [w for w in section.workloads if words.workload in (None, w)]
                 report[section.name], misses = compare(
-                    section, names, stores, conditions, words.runs
+                    section, names, stores, parameters, words.runs
                 )
                 missed += misses
         if not words.no_plots:
-            report["plots"] = draw(stores, conditions, words.runs)
+            report["plots"] = draw(stores, parameters, words.runs)
     words.out.write_text(json.dumps(report, indent=2) + "\n")
     print(f"\n{missed} targets missed. Written: {words.out}")
 
@@ -74,7 +74,7 @@ def compare(
     section: sections.Section,
     names: Sequence[str],
     stores: servers.Stores,
-    conditions: Conditions,
+    parameters: Parameters,
     runs: int,
 ) -> tuple[dict[str, object], int]:
     """Run a section and print its table; return all its figures, and the targets missed."""
@@ -84,7 +84,7 @@ def compare(
     missed = 0
     for name in names:
         workload = catalogue.make(name)
-        ours, theirs = sections.run(section, workload, stores, conditions, runs, progress)
+        ours, theirs = sections.run(section, workload, stores, parameters, runs, progress)
         report[name] = {section.ours: every(ours), section.theirs: every(theirs)}
         missed += show(section, medians(ours), medians(theirs))
     return report, missed
@@ -120,7 +120,7 @@ def show(section: sections.Section, ours: Result, theirs: Result) -> int:
 
 
 def draw(
-    stores: servers.Stores, conditions: Conditions, runs: int
+    stores: servers.Stores, parameters: Parameters, runs: int
 ) -> dict[str, dict[str, list[float | None]]]:
     """Draw the plots, of the clustered servers; return what is in them."""
     sizes, busy, idle = (10, 100, 500, 1000), (1, 5, 25, 50, 100), (500, 1000, 2000, 4000)
@@ -139,7 +139,7 @@ def draw(
     for file, title, across, up, workloads, points, figure in plots:
         series: dict[str, list[float | None]] = {clustered.ours: [], clustered.theirs: []}
         for workload, point in zip(workloads, points, strict=True):
-            columns = sections.run(clustered, workload, stores, conditions, min(runs, 3), progress)
+            columns = sections.run(clustered, workload, stores, parameters, min(runs, 3), progress)
             for row, results in zip(series.values(), columns, strict=True):
                 value = middle(results, figure)
                 if value is not None and figure == "memory":

@@ -22,7 +22,7 @@ from pathlib import Path
 from benchmarks import cpu, servers
 from sharechat.bench import catalogue
 from sharechat.bench.target import Target
-from sharechat.bench.workloads import Conditions, Workload
+from sharechat.bench.workloads import Parameters, Workload
 
 _RATE = 400
 _LEADING = 0.8
@@ -32,7 +32,7 @@ _JOINED_BY = 1.8
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("workload", choices=[*catalogue.ALL])
+    parser.add_argument("workload", choices=[*catalogue.WORKLOADS])
     parser.add_argument("--clustered", action="store_true")
     parser.add_argument("--yardstick", action="store_true")
     parser.add_argument("--members", type=int)
@@ -57,27 +57,27 @@ def main() -> None:
         else:
             server = stack.enter_context(servers.sharechat(flags))
         workload = catalogue.make(words.workload, words.members)
-        conditions = Conditions(words.seconds)
+        parameters = Parameters(words.seconds)
         if words.memory:
-            print(workload.run(Target.parse(server.url), conditions))
+            print(workload.run(Target.parse(server.url), parameters))
             print(report.read_text())
             return
-        samples = _sampled(server, workload, conditions, words)
+        samples = _sampled(server, workload, parameters, words)
     _print(samples, words.top, words.lines)
 
 
 def _sampled(
     server: servers.Server,
     workload: Workload,
-    conditions: Conditions,
+    parameters: Parameters,
     words: argparse.Namespace,
 ) -> list[tuple[list[str], int]]:
-    run = threading.Thread(target=lambda: print(workload.run(Target.parse(server.url), conditions)))
+    run = threading.Thread(target=lambda: print(workload.run(Target.parse(server.url), parameters)))
     run.start()
     time.sleep(words.delay)
     out = words.out or Path(tempfile.mkdtemp()) / "samples"
     py_spy = Path(sys.executable).with_name("py-spy")
-    seconds = max(1, int(conditions.seconds + 0.9 - words.delay))
+    seconds = max(1, int(parameters.seconds + 0.9 - words.delay))
     command = [str(py_spy), "record", "--pid", str(server.pid), "--format", "raw"]
     command += ["--output", str(out), "--rate", str(_RATE), "--duration", str(seconds)]
     # Not --nonblocking: a stack that changes while it is read comes out torn.

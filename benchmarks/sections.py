@@ -8,7 +8,7 @@ from benchmarks import servers
 from sharechat.bench import catalogue
 from sharechat.bench.results import Result
 from sharechat.bench.target import Target
-from sharechat.bench.workloads import Conditions, Workload
+from sharechat.bench.workloads import Parameters, Workload
 
 ONCE = ("history", "slow-member")
 """Workloads that take so long to set up, or to end, that they run only once."""
@@ -88,7 +88,7 @@ def run(
     section: Section,
     workload: Workload,
     stores: servers.Stores,
-    conditions: Conditions,
+    parameters: Parameters,
     runs: int,
     progress: Callable[[str], None],
 ) -> list[list[Result]]:
@@ -105,7 +105,7 @@ def run(
         with pair(section, stores) as running:
             targets = [Target.parse(server.url) for server in running]
             times = 1 if every_time else runs
-            columns = catalogue.run(targets, [workload], conditions, runs=times, progress=progress)[
+            columns = catalogue.run(targets, [workload], parameters, runs=times, progress=progress)[
                 0
             ]
         for total, column in zip(results, columns, strict=True):
