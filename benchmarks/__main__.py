@@ -1,13 +1,13 @@
-"""All benchmarks: sharechat and the yardstick in turn, the medians, the targets, the plots.
+"""Run the benchmarks: sharechat and the yardstick in turn, medians, targets, plots.
 
     python -m benchmarks [--runs 5] [--seconds 5] [--only clustered] [--no-plots]
 
 Writes benchmarks/results.json, and benchmarks/plots/*.svg for the README.
 
-Nothing is pinned to a processor. On two cores that would decide the outcome: Postgres,
-Redis and the clients would share what the server does not use, and a server of several
-processes would be cut down to one core. In its place the servers take turns, run by run
-(A B A B ...), so that whatever else the machine does meets both, and medians are compared.
+No process is pinned to a processor. On two cores pinning would decide the outcome: Postgres,
+Redis and the clients would be confined to the core that the server does not use, and a server
+of several processes would be cut down to one core. Instead the servers take turns, run by run
+(A B A B ...), so that other load on the machine affects both alike, and medians are compared.
 """
 
 import argparse
@@ -18,46 +18,57 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from statistics import median
 
-from benchmarks import plot, sections, servers
+from benchmarks import comparisons, scaling, servers
+from benchmarks.comparisons import Comparison
 from sharechat.bench import catalogue
-from sharechat.bench.results import UNITS, Result, medians, ratio
-from sharechat.bench.stress import Idle
-from sharechat.bench.workloads import OneToMany, Parameters, Rooms, Workload
+from sharechat.bench.results import UNITS, Result, format_figure, medians, ratio
+from sharechat.bench.workloads import Parameters
 
-HERE = Path(__file__).resolve().parent
+_RESULTS = Path(__file__).resolve().parent / "results.json"
 
 
 def main() -> None:
+    arguments = _parser().parse_args()
+    parameters = Parameters(arguments.seconds)
+    report: dict[str, object] = {"machine": machine(), "runs": arguments.runs}
+    missed = 0
+    with servers.running_stores() as stores:
+        for comparison in comparisons.COMPARISONS:
+            if arguments.only in (None, comparison.name):
+                names = [w for w in comparison.workloads if arguments.workload in (None, w)]
+                report[comparison.name], misses = compare(
+                    comparison, names, stores, parameters, arguments.runs
+                )
+                missed += misses
+        if not arguments.no_plots:
+            report["plots"] = scaling.draw(
+                stores, parameters, runs=arguments.runs, progress=progress
+            )
+    arguments.out.write_text(json.dumps(report, indent=2) + "\n")
+    print(f"\nTargets missed: {missed}. Results written to {arguments.out}.")
+
+
+def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks", description=__doc__.partition("\n")[0]
     )
-    parser.add_argument("--runs", type=int, default=5)
-    parser.add_argument("--seconds", type=float, default=5)
-    parser.add_argument("--only", choices=[section.name for section in sections.SECTIONS])
-    parser.add_argument("--workload", choices=[*catalogue.WORKLOADS])
-    parser.add_argument("--no-plots", action="store_true")
-    parser.add_argument("--out", type=Path, default=HERE / "results.json")
-    words = parser.parse_args()
-    parameters = Parameters(words.seconds)
-    report: dict[str, object] = {"machine": machine(), "runs": words.runs}
-    missed = 0
-    with servers.stores() as stores:
-        for section in sections.SECTIONS:
-            if words.only in (None, section.name):
-                names = [w for w in section.workloads if words.workload in (None, w)]
-                report[section.name], misses = compare(
-                    section, names, stores, parameters, words.runs
-                )
-                missed += misses
-        if not words.no_plots:
-            report["plots"] = draw(stores, parameters, words.runs)
-    words.out.write_text(json.dumps(report, indent=2) + "\n")
-    print(f"\n{missed} targets missed. Written: {words.out}")
+    parser.add_argument("--runs", type=int, default=5, help="of each workload (default: 5)")
+    parser.add_argument(
+        "--seconds", type=float, default=5, help="to measure in each run (default: 5)"
+    )
+    names = [comparison.name for comparison in comparisons.COMPARISONS]
+    parser.add_argument("--only", choices=names, help="run one comparison instead of all")
+    parser.add_argument(
+        "--workload", choices=[*catalogue.WORKLOADS], help="run one workload instead of all"
+    )
+    parser.add_argument("--no-plots", action="store_true", help="do not measure for the plots")
+    parser.add_argument("--out", type=Path, default=_RESULTS, help="where to write the results")
+    return parser
 
 
 def machine() -> dict[str, object]:
+    """Return what the report tells of the machine."""
     return {
         "cores": os.cpu_count(),
         "system": platform.platform(),
@@ -71,89 +82,61 @@ def progress(text: str) -> None:
 
 
 def compare(
-    section: sections.Section,
-    names: Sequence[str],
+    comparison: Comparison,
+    workloads: Sequence[str],
     stores: servers.Stores,
     parameters: Parameters,
     runs: int,
 ) -> tuple[dict[str, object], int]:
-    """Run a section and print its table; return all its figures, and the targets missed."""
-    print(f"\n{section.name}: {section.ours} and {section.theirs}, medians of {runs}")
+    """Run these workloads of a comparison and print their table.
+
+    Returns the results of all runs, for the report, and the number of targets missed.
+    """
+    print(f"\n{comparison.name}: {comparison.ours} and {comparison.theirs}, medians of {runs}")
     print(f"{'workload':<14}{'figure':<20}{'ours':>12}{'theirs':>12}{'ratio':>9}  target")
     report: dict[str, object] = {}
     missed = 0
-    for name in names:
+    for name in workloads:
         workload = catalogue.make(name)
-        ours, theirs = sections.run(section, workload, stores, parameters, runs, progress)
-        report[name] = {section.ours: every(ours), section.theirs: every(theirs)}
-        missed += show(section, medians(ours), medians(theirs))
+        ours, theirs = comparisons.run(
+            comparison, workload, stores, parameters, runs=runs, progress=progress
+        )
+        report[name] = {comparison.ours: _as_json(ours), comparison.theirs: _as_json(theirs)}
+        missed += show(comparison, medians(ours), medians(theirs))
     return report, missed
 
 
-def every(results: Sequence[Result]) -> list[object]:
+def _as_json(results: Sequence[Result]) -> list[object]:
     return [{"figures": result.figures, "wrong": result.wrong} for result in results]
 
 
-def show(section: sections.Section, ours: Result, theirs: Result) -> int:
-    """Print the rows of a workload; return how many targets were missed."""
+def show(comparison: Comparison, ours: Result, theirs: Result) -> int:
+    """Print a workload's rows of the table; return the number of targets missed."""
     missed = 0
     for figure in [name for name in UNITS if name in ours.figures]:
         mine, other = ours.figures[figure], theirs.figures.get(figure)
-        times = None if other is None else ratio(mine, other, figure)
-        target = section.targets.get((ours.workload, figure))
+        better = None if other is None else ratio(mine, other, figure)
+        target = comparison.targets.get((ours.workload, figure))
         verdict = ""
         if ours.workload == "idle":
-            met = mine <= sections.IDLE_TARGET
-            verdict = f"<= {sections.IDLE_TARGET:g} kB: {'met' if met else 'MISSED'}"
-        elif target is not None and times is not None:
-            met = times > target if target == 1 else times >= target
-            verdict = f"{target:g}x: {'met' if met else 'MISSED'}"
+            is_met = mine <= comparisons.IDLE_TARGET
+            verdict = f"<= {comparisons.IDLE_TARGET:g} kB: {'met' if is_met else 'MISSED'}"
+        elif target is not None and better is not None:
+            # A target of 1 asks to be better, not just as good.
+            is_met = better > target if target == 1 else better >= target
+            verdict = f"{target:g}x: {'met' if is_met else 'MISSED'}"
         missed += "MISSED" in verdict
         label = f"{figure} {UNITS[figure]}".strip()
-        row = f"{ours.workload:<14}{label:<20}{mine:>12,.4g}"
-        row += f"{other:>12,.4g}{times:>8.2f}x" if other is not None else f"{'-':>12}{'-':>9}"
+        row = f"{ours.workload:<14}{label:<20}{format_figure(mine):>12}"
+        if other is None:
+            row += f"{'-':>12}{'-':>9}"
+        else:
+            row += f"{format_figure(other):>12}{better:>8.2f}x"
         print(f"{row}  {verdict}", flush=True)
-    for who, result in ((section.ours, ours), (section.theirs, theirs)):
+    for who, result in ((comparison.ours, ours), (comparison.theirs, theirs)):
         for complaint in result.wrong:
             print(f"  WRONG: {who}: {complaint}", flush=True)
     return missed
-
-
-def draw(
-    stores: servers.Stores, parameters: Parameters, runs: int
-) -> dict[str, dict[str, list[float | None]]]:
-    """Draw the plots, of the clustered servers; return what is in them."""
-    sizes, busy, idle = (10, 100, 500, 1000), (1, 5, 25, 50, 100), (500, 1000, 2000, 4000)
-    plots: list[tuple[str, str, str, str, Sequence[Workload], Sequence[int], str]] = [
-        ("fan-out", "One talks to a room", "members", "deliveries/s",
-         [OneToMany(n) for n in sizes], sizes, "deliveries/s"),
-        ("latency", "Until a message is back, rooms of 10", "talkers, 2 a room", "ms, median",
-         [Rooms(n) for n in busy], [2 * n for n in busy], "p50"),
-        ("memory", "What idle members cost", "members", "MB over none",
-         [Idle(n) for n in idle], idle, "memory"),
-    ]  # fmt: skip
-    clustered = sections.SECTIONS[0]
-    folder = HERE / "plots"
-    folder.mkdir(exist_ok=True)
-    drawn = {}
-    for file, title, across, up, workloads, points, figure in plots:
-        series: dict[str, list[float | None]] = {clustered.ours: [], clustered.theirs: []}
-        for workload, point in zip(workloads, points, strict=True):
-            columns = sections.run(clustered, workload, stores, parameters, min(runs, 3), progress)
-            for row, results in zip(series.values(), columns, strict=True):
-                value = middle(results, figure)
-                if value is not None and figure == "memory":
-                    value *= point / 1000
-                row.append(value)
-        svg = plot.lines(title, across, up, [f"{point:,}" for point in points], series)
-        (folder / f"{file}.svg").write_text(svg)
-        drawn[file] = series
-    return drawn
-
-
-def middle(results: Sequence[Result], figure: str) -> float | None:
-    values = [result.figures[figure] for result in results if figure in result.figures]
-    return median(values) if values else None
 
 
 if __name__ == "__main__":
