@@ -37,7 +37,7 @@ coverage: $(VENV)/.installed-test
 	$(BIN)/coverage report --include 'sharechat/actors/*' --fail-under 100
 
 bench: $(VENV)/.installed-bench
-	$(BIN)/python benchmarks/run.py $(BENCH)
+	$(BIN)/python -m benchmarks $(BENCH)
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .coverage* .mypy_cache .pytest_cache .ruff_cache

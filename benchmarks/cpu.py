@@ -1,36 +1,41 @@
-"""Who uses the processors: seconds by program, from /proc."""
+"""Processor time by program, from /proc."""
 
 import os
 from collections import Counter
 from pathlib import Path
 
-_TICKS = os.sysconf("SC_CLK_TCK")
+_TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
 
 
-def seconds() -> Counter[str]:
-    """Return the seconds used so far, in user mode and in the kernel, by program."""
-    used: Counter[str] = Counter()
+def seconds_by_program() -> Counter[str]:
+    """Return the processor seconds that all running processes have used so far.
+
+    The keys are "<program> user" and "<program> kernel". Processes that have ended are not
+    counted, so the difference of two calls can be too small, or negative.
+    """
+    ticks: Counter[str] = Counter()
     for stat in Path("/proc").glob("[0-9]*/stat"):
         try:
-            words = stat.read_text().rpartition(")")[2].split()
-            name = _name(stat.parent)
+            fields = stat.read_text().rpartition(")")[2].split()
+            name = _program(stat.parent)
         except OSError:
-            continue
-        used[f"{name} user"] += int(words[11])
-        used[f"{name} kernel"] += int(words[12])
-    return Counter({name: ticks / _TICKS for name, ticks in used.items()})
+            continue  # The process has just ended.
+        ticks[f"{name} user"] += int(fields[11])
+        ticks[f"{name} kernel"] += int(fields[12])
+    return Counter({name: count / _TICKS_PER_SECOND for name, count in ticks.items()})
 
 
-def _name(process: Path) -> str:
-    # Not by the whole command line: a server's flags name Postgres and Redis, too.
+def _program(process: Path) -> str:
     words = (process / "cmdline").read_bytes().decode(errors="replace").split("\0")
-    program = Path(words[0].split(" ")[0].rstrip(":")).name
-    if program in ("postgres", "redis-server", "py-spy"):
-        return program
-    if "sharechat.bench.worker" in words:
+    executable = Path(words[0].split(" ")[0].rstrip(":")).name
+    if executable in ("postgres", "redis-server", "py-spy"):
+        return executable
+    # Only the first words, since a server's flags also name Postgres and Redis.
+    start = words[:3]
+    if "sharechat.bench.worker" in start:
         return "clients"
-    if any(word.endswith("yardstick.py") for word in words[:3]):
+    if "benchmarks.yardstick" in start:
         return "yardstick"
-    if "serve" in words and any("sharechat" in word for word in words[:3]):
+    if "serve" in words and any("sharechat" in word for word in start):
         return "sharechat"
     return "others"

@@ -1,4 +1,4 @@
-"""The servers under test and what they stand on, as processes on free ports."""
+"""The servers under test, and the Postgres and Redis that they use, on free ports."""
 
 import os
 import signal
@@ -12,59 +12,71 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import psycopg
+from psycopg import sql
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))  # For `tests`, which is not installed.
+from tests.harness.postgres import PostgresServer
+from tests.harness.redis import RedisServer
 
-from tests.harness.postgres import PostgresServer  # noqa: E402
-from tests.harness.redis import RedisServer  # noqa: E402
-
+_ROOT = Path(__file__).resolve().parent.parent
 _SECONDS_TO_START = 30
+_SECONDS_TO_STOP = 20
+_SETTINGS = ("SHARECHAT_", "DATABASE_URL", "REDIS_URL")
+"""Prefixes of environment variables that would change what a server does."""
 
 
 @dataclass(frozen=True)
 class Server:
+    """A running server: its base URL, and the id of its (parent) process."""
+
     url: str
     pid: int
 
 
 @dataclass(frozen=True)
 class Stores:
-    """One Postgres and one Redis; every server gets a database of its own."""
+    """One Postgres and one Redis, for all servers."""
 
     postgres: PostgresServer
     redis: RedisServer
 
-    def words(self, database: str) -> list[str]:
-        """Return the flags that name them, which both servers understand."""
+    def flags(self, database: str) -> list[str]:
+        """Return the flags that make a server use the stores; both servers understand them.
+
+        `database` is created unless it exists: servers must not share one.
+        """
         with psycopg.connect(self.postgres.url, autocommit=True) as connection:
             if not connection.execute(
                 "SELECT 1 FROM pg_database WHERE datname = %s", [database]
             ).fetchone():
-                connection.execute(f"CREATE DATABASE {database}".encode())
+                connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(database)))
         url = self.postgres.url.removesuffix("/postgres") + f"/{database}"
         return ["--database-url", url, "--redis-url", self.redis.url]
 
 
 @contextmanager
-def stores() -> Iterator[Stores]:
+def running_stores() -> Iterator[Stores]:
+    """Start Postgres and Redis; stop them at the end. Raises RuntimeError if one fails."""
     with ExitStack() as stack:
         yield Stores(stack.enter_context(PostgresServer()), stack.enter_context(RedisServer()))
 
 
 @contextmanager
 def sharechat(
-    words: Sequence[str] = (), *, script: Sequence[str] = ("-m", "sharechat")
+    flags: Sequence[str] = (), *, program: Sequence[str] = ("-m", "sharechat")
 ) -> Iterator[Server]:
-    """Run `sharechat serve` with these flags, without a limit to the rate of messages."""
-    command = [sys.executable, *script, "serve", "--message-rate", "0"]
-    with _process([*command, "--log-level", "warning", *words]) as server:
+    """Run `sharechat serve` with these flags and without a limit on the message rate.
+
+    `program` is what Python runs. Raises RuntimeError if the server does not start.
+    """
+    command = [sys.executable, *program, "serve", "--message-rate", "0"]
+    with _process([*command, "--log-level", "warning", *flags]) as server:
         yield server
 
 
 @contextmanager
-def yardstick(words: Sequence[str] = ("--memory",)) -> Iterator[Server]:
-    with _process([sys.executable, str(ROOT / "benchmarks" / "yardstick.py"), *words]) as server:
+def yardstick(flags: Sequence[str] = ("--memory",)) -> Iterator[Server]:
+    """Run the yardstick with these flags. Raises RuntimeError if it does not start."""
+    with _process([sys.executable, "-m", "benchmarks.yardstick", *flags]) as server:
         yield server
 
 
@@ -72,38 +84,36 @@ def yardstick(words: Sequence[str] = ("--memory",)) -> Iterator[Server]:
 def _process(command: Sequence[str]) -> Iterator[Server]:
     port = _free_port()
     environment = {
-        name: value
-        for name, value in os.environ.items()
-        if name not in ("DATABASE_URL", "REDIS_URL")
+        name: value for name, value in os.environ.items() if not name.startswith(_SETTINGS)
     }
     process = subprocess.Popen(
-        [*command, "--port", str(port)], stdout=subprocess.DEVNULL, env=environment, cwd=ROOT
+        [*command, "--port", str(port)], stdout=subprocess.DEVNULL, env=environment, cwd=_ROOT
     )
     try:
-        _wait_for(port, process)
+        _wait_until_ready(port, process)
         yield Server(f"http://127.0.0.1:{port}", process.pid)
     finally:
         process.send_signal(signal.SIGINT)
         try:
-            process.wait(20)
+            process.wait(_SECONDS_TO_STOP)
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
 
 
-def _wait_for(port: int, process: subprocess.Popen[bytes]) -> None:
-    give_up = time.monotonic() + _SECONDS_TO_START
-    while process.poll() is None and time.monotonic() < give_up:
+def _wait_until_ready(port: int, process: subprocess.Popen[bytes]) -> None:
+    deadline = time.monotonic() + _SECONDS_TO_START
+    while process.poll() is None and time.monotonic() < deadline:
         try:
             with socket.create_connection(("127.0.0.1", port), timeout=1) as probe:
+                # A response, since sharechat listens before it can answer.
                 probe.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
-                # sharechat listens before it can answer.
                 if probe.recv(1):
                     return
         except OSError:
             pass
         time.sleep(0.05)
-    raise RuntimeError("the server did not start; it said why above")
+    raise RuntimeError("the server did not start; see its error output above")
 
 
 def _free_port() -> int:

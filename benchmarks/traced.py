@@ -1,9 +1,10 @@
-"""`sharechat`, with tracemalloc on: what was allocated since it first had 100 members.
+"""`sharechat` under tracemalloc: which lines allocate the memory that members cost.
 
-    python benchmarks/traced.py REPORT serve ...
+    python -m benchmarks.traced REPORT serve ...
 
-Whenever the number of sockets has not changed for a second and is past MEMBERS, the lines
-that hold most since it was few are written to the file REPORT.
+Compares the allocations once many members have joined with those while there were few, and
+writes the lines that allocated most to the file REPORT. The number of open file descriptors
+tells how many members there are; a second without a change tells that all have joined.
 """
 
 import os
@@ -14,35 +15,43 @@ import tracemalloc
 from pathlib import Path
 
 _FEW = 40
+"""Below this number of file descriptors the first snapshot is taken."""
 _MANY = 500
+"""Above this number of file descriptors the report is written."""
 _LINES = 40
+"""How many lines of code the report names."""
 
 
 def watch(report: Path) -> None:
+    """Watch this process's file descriptors for ever, and write `report` once."""
     before = None
-    sockets = 0
+    open_files = 0
     while True:
         time.sleep(1)
-        sockets, was = len(os.listdir("/proc/self/fd")), sockets
-        if sockets != was:
+        open_files, previously = len(os.listdir("/proc/self/fd")), open_files
+        if open_files != previously:
             continue
-        if sockets < _FEW:
+        if open_files < _FEW:
             before = tracemalloc.take_snapshot()
-        elif sockets > _MANY and before and not report.exists():
-            now = tracemalloc.take_snapshot()
-            rows = now.compare_to(before, "lineno")
-            total = sum(row.size_diff for row in rows)
-            text = [f"{total / sockets:,.0f} bytes by {sockets} sockets, of which by line:"]
-            for row in rows[:_LINES]:
-                frame = row.traceback[0]
-                per, blocks = row.size_diff / sockets, row.count_diff / sockets
-                text.append(f"{per:8,.0f} B {blocks:6.1f} blocks  {frame.filename}:{frame.lineno}")
-            report.write_text("\n".join(text))
+        elif open_files > _MANY and before and not report.exists():
+            report.write_text(_compare(before, tracemalloc.take_snapshot(), open_files))
+
+
+def _compare(before: tracemalloc.Snapshot, after: tracemalloc.Snapshot, sockets: int) -> str:
+    rows = after.compare_to(before, "lineno")
+    total = sum(row.size_diff for row in rows)
+    text = [f"{total / sockets:,.0f} bytes per socket ({sockets} sockets); by line:"]
+    for row in rows[:_LINES]:
+        frame = row.traceback[0]
+        size, blocks = row.size_diff / sockets, row.count_diff / sockets
+        text.append(f"{size:8,.0f} B {blocks:6.1f} blocks  {frame.filename}:{frame.lineno}")
+    return "\n".join(text)
 
 
 if __name__ == "__main__":
     tracemalloc.start()
     threading.Thread(target=watch, args=[Path(sys.argv.pop(1))], daemon=True).start()
+    # Imported only now, so that the allocations of its imports are traced, too.
     from sharechat.cli import main
 
     main()

@@ -1,19 +1,21 @@
-"""The yardstick: the same API as people who know FastAPI would write it by hand.
+"""The yardstick: the same API, written by hand the way people who know FastAPI would.
 
-    python benchmarks/yardstick.py --port 8081 --database-url ... --redis-url ...
-    python benchmarks/yardstick.py --port 8081 --memory
+    python -m benchmarks.yardstick --port 8081 --database-url ... --redis-url ...
+    python -m benchmarks.yardstick --port 8081 --memory
 
-FastAPI on uvicorn with uvloop, httptools and websockets-sansio, which measured quickest of
-what uvicorn has; asyncpg with a pool; redis.asyncio. A message is one INSERT and one PUBLISH;
-every process subscribes once to each room that it has members of, all by one connection.
-With --memory nothing is stored and nothing is published.
+FastAPI on uvicorn with uvloop, httptools and websockets-sansio, the fastest by measurement
+of uvicorn's websocket implementations; asyncpg with a pool; redis.asyncio. A message costs
+one INSERT and one PUBLISH. Each process subscribes once to every room that has members in
+that process, all over one connection. With --memory nothing is stored or published.
 
-Decided by measuring, in its favour: a message is made JSON once, by orjson; it is sent to
-the members one after the other, since gathering the sends makes a task for each. In five
-clustered runs in turn that was as fast for one who talks to 100, and 1.3 times slower where
-many talk (--gather shows it). What it costs: who sends first waits less than the last, so
-its median latency jumps about, and one member that does not read holds up all. It is made for
-comparison: no limits, no leases, no catching up.
+Choices that measurements decided, in favour of the yardstick: a message is serialised once,
+by orjson, and sent to the members one after the other, because asyncio.gather creates a task
+for each send. In five clustered runs by turns, sending one by one was as fast when one member
+talks to 100, and 1.3 times as fast when many talk; --gather shows the alternative. The price:
+a member that comes early in the order waits less than the last, so the median latency varies
+between runs, and one member that does not read holds up everybody.
+
+The yardstick exists for comparison only: it has no limits, no leases and no catching up.
 """
 
 import argparse
@@ -55,6 +57,8 @@ SELECT id, room_id AS "roomId", member_id AS "memberId", member_name AS "memberN
        type, message, sent
 FROM messages WHERE room_id = $1 ORDER BY seq
 """
+HISTORY_CHUNK = 500
+"""Messages for each round trip to Postgres, and for each chunk of the response."""
 COLOURS = ("Red", "Green", "Blue", "Amber", "Violet", "Ivory", "Teal", "Crimson")
 NOUNS = ("Seat", "River", "Lamp", "Cloud", "Stone", "Garden", "Window", "Kettle")
 
@@ -62,7 +66,7 @@ Message = dict[str, Any]
 
 
 class Hub:
-    """A room's members in this process."""
+    """A room's members in this process, those that join and those that have joined."""
 
     def __init__(self) -> None:
         self.members: dict[uuid.UUID, tuple[str, WebSocket]] = {}
@@ -70,7 +74,7 @@ class Hub:
 
 
 class Chat:
-    """What is the same with and without a database: members, and sending to all of them."""
+    """The rooms of this process and the fan-out to their members; subclasses store messages."""
 
     def __init__(self, *, gather: bool) -> None:
         self.hubs: dict[uuid.UUID, Hub] = {}
@@ -93,14 +97,15 @@ class Chat:
         raise NotImplementedError
 
     async def say(self, message: Message) -> None:
-        """Store a message and let everybody hear it."""
+        """Store a message and deliver it to all members of its room."""
         raise NotImplementedError
 
     async def enter(self, room: uuid.UUID) -> Hub:
+        """Return the room's hub, which is created if this process has none."""
         return self.hubs.setdefault(room, Hub())
 
     async def leave(self, room: uuid.UUID) -> bool:
-        """Forget the room if nobody is in it any more; say whether it was."""
+        """Forget the room if it has no members here; return whether it was forgotten."""
         hub = self.hubs.get(room)
         if hub is None or hub.members or hub.arriving:
             return False
@@ -108,6 +113,7 @@ class Chat:
         return True
 
     async def deliver(self, room: uuid.UUID, text: str, joined: uuid.UUID | None) -> None:
+        """Send a message to the members here; `joined` is the member that it announces."""
         hub = self.hubs.get(room)
         if hub is None:
             return
@@ -118,7 +124,7 @@ class Chat:
     @staticmethod
     async def _one_by_one(sockets: list[WebSocket], text: str) -> None:
         for socket in sockets:
-            # It may have gone since; its own task notices.
+            # A member may have left meanwhile; its own task takes care of that.
             with suppress(RuntimeError, WebSocketDisconnect):
                 await socket.send_text(text)
 
@@ -130,7 +136,7 @@ class Chat:
 
 
 class MemoryChat(Chat):
-    """Nothing is stored."""
+    """Stores and publishes nothing."""
 
     def __init__(self, *, gather: bool) -> None:
         super().__init__(gather=gather)
@@ -155,7 +161,7 @@ class MemoryChat(Chat):
 
 
 class StoringChat(Chat):
-    """Postgres stores, Redis carries."""
+    """Stores messages in Postgres, and delivers them through Redis."""
 
     def __init__(self, database_url: str, redis_url: str, *, gather: bool) -> None:
         super().__init__(gather=gather)
@@ -166,19 +172,20 @@ class StoringChat(Chat):
     async def start(self) -> None:
         self.pool = await asyncpg.create_pool(self.database_url, min_size=4, max_size=10)
         await self.pool.execute(SCHEMA)
-        await self.pubsub.subscribe("nothing")  # Reading needs a subscription.
+        await self.pubsub.subscribe("nothing")  # listen() needs a subscription to begin with.
         self.reader = asyncio.create_task(self.read())
 
     async def stop(self) -> None:
         self.reader.cancel()
-        await self.pubsub.aclose()
+        await self.pubsub.aclose()  # type: ignore[no-untyped-call]
         await self.redis.aclose()
         await self.pool.close()
 
     async def read(self) -> None:
+        """Deliver what the other processes, and this one, publish."""
         async for event in self.pubsub.listen():
             text = event["data"]
-            # Who joined stands before the message, so that the JSON need not be parsed.
+            # The room and who joined come before the JSON, which need not be parsed.
             room, joined, text = text[:16], text[16:32], text[32:]
             member = uuid.UUID(bytes=joined) if any(joined) else None
             await self.deliver(uuid.UUID(bytes=room), text.decode(), member)
@@ -187,7 +194,8 @@ class StoringChat(Chat):
         await self.pool.execute("INSERT INTO rooms (id, name) VALUES ($1, $2)", room, name)
 
     async def room_name(self, room: uuid.UUID) -> str | None:
-        return await self.pool.fetchval("SELECT name FROM rooms WHERE id = $1", room)
+        name: str | None = await self.pool.fetchval("SELECT name FROM rooms WHERE id = $1", room)
+        return name
 
     async def members(self, room: uuid.UUID) -> list[Message]:
         rows = await self.pool.fetch(
@@ -198,10 +206,10 @@ class StoringChat(Chat):
     async def history(self, room: uuid.UUID) -> AsyncIterator[bytes]:
         opening = b"["
         async with self.pool.acquire() as connection, connection.transaction():
-            chunk = []
-            async for row in connection.cursor(HISTORY, room, prefetch=500):
+            chunk: list[bytes] = []
+            async for row in connection.cursor(HISTORY, room, prefetch=HISTORY_CHUNK):
                 chunk.append(orjson.dumps({**row, "id": str(row["id"])}, default=str))
-                if len(chunk) == 500:
+                if len(chunk) == HISTORY_CHUNK:
                     yield opening + b",".join(chunk)
                     opening, chunk = b",", []
             if chunk:
@@ -230,6 +238,8 @@ class StoringChat(Chat):
 
 
 def make_app(chat: Chat) -> FastAPI:
+    """Return the app that serves the API over `chat`, which it starts and stops."""
+
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         await chat.start()
@@ -294,25 +304,25 @@ def make_app(chat: Chat) -> FastAPI:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser()
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.yardstick")
     parser.add_argument("--port", type=int, default=8081)
     parser.add_argument("--database-url")
     parser.add_argument("--redis-url")
-    parser.add_argument("--memory", action="store_true")
-    parser.add_argument("--gather", action="store_true")
+    parser.add_argument("--memory", action="store_true", help="store nothing")
+    parser.add_argument("--gather", action="store_true", help="send to all members at once")
     parser.add_argument(
         "--ws", default="websockets-sansio", help="uvicorn's websocket implementation"
     )
-    words = parser.parse_args()
+    arguments = parser.parse_args()
     chat: Chat
-    if words.memory:
-        chat = MemoryChat(gather=words.gather)
+    if arguments.memory:
+        chat = MemoryChat(gather=arguments.gather)
     else:
-        chat = StoringChat(words.database_url, words.redis_url, gather=words.gather)
+        chat = StoringChat(arguments.database_url, arguments.redis_url, gather=arguments.gather)
     uvicorn.run(
         make_app(chat),
-        port=words.port,
-        ws=words.ws,
+        port=arguments.port,
+        ws=arguments.ws,
         loop="uvloop",
         http="httptools",
         log_level="warning",

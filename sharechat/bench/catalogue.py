@@ -2,19 +2,22 @@
 
 from collections.abc import Callable, Mapping, Sequence
 
-from sharechat.bench.extremes import History, Idle, JoinStorm, SlowMember
 from sharechat.bench.results import Result
+from sharechat.bench.stress import History, Idle, JoinStorm, SlowMember
 from sharechat.bench.target import Target
-from sharechat.bench.workloads import Conditions, ManyToMany, OneToMany, Rooms, Workload
+from sharechat.bench.workloads import ManyToMany, OneToMany, Parameters, Rooms, Workload
 
-ALL: Mapping[str, Callable[..., Workload]] = {
+WORKLOADS: Mapping[str, Callable[..., Workload]] = {
     kind.name: kind for kind in (OneToMany, ManyToMany, Rooms, JoinStorm, Idle, History, SlowMember)
 }
 
 
 def make(name: str, members: int | None = None) -> Workload:
-    """Return the workload of that name, with so many members where that is for choice."""
-    kind = ALL[name]
+    """Return the workload called `name`, with `members` in total if it has a choice.
+
+    Without `members` it has its default size. Raises KeyError for an unknown name.
+    """
+    kind = WORKLOADS[name]
     if members is None or kind is History:
         return kind()
     if kind is Rooms:
@@ -25,22 +28,24 @@ def make(name: str, members: int | None = None) -> Workload:
 def run(
     targets: Sequence[Target],
     workloads: Sequence[Workload],
-    conditions: Conditions,
+    parameters: Parameters,
     *,
     runs: int = 1,
     progress: Callable[[str], None] = lambda _: None,
 ) -> list[list[list[Result]]]:
-    """Run each workload `runs` times on each target; return workload → target → results.
+    """Run each workload `runs` times on each target.
 
-    The targets take turns (A B A B ...), so that whatever else the machine does meets them
-    all. `progress` is told what comes next. Raises what Workload.run raises.
+    Returns a list by workload, of lists by target, of one result per run. The targets take
+    turns (A B A B ...), so that other load on the machine affects all of them alike. Before
+    each run `progress` is called with a line that describes it. Raises what Workload.run
+    raises.
     """
     table = []
     for workload in workloads:
         results: list[list[Result]] = [[] for _ in targets]
-        for turn in range(runs):
+        for number in range(1, runs + 1):
             for target, column in zip(targets, results, strict=True):
-                progress(f"{workload.name} {turn + 1}/{runs} on {target.host}:{target.port}")
-                column.append(workload.run(target, conditions))
+                progress(f"{workload.name} {number}/{runs} on {target.host}:{target.port}")
+                column.append(workload.run(target, parameters))
         table.append(results)
     return table

@@ -1,30 +1,34 @@
-"""`sharechat bench`: load a server of this API and print how it did."""
+"""`sharechat bench`: run workloads on a server of this API and print the figures."""
 
 import json
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from http.client import HTTPException
 
 import click
 
 from sharechat.bench import catalogue
+from sharechat.bench.commands import MAX_IN_FLIGHT_BYTES
 from sharechat.bench.fleet import FleetError
-from sharechat.bench.plan import MAX_UNSENT
 from sharechat.bench.processes import UnknownServerError
-from sharechat.bench.results import UNITS, Result, medians, ratio
-from sharechat.bench.target import Target
-from sharechat.bench.workloads import Conditions
+from sharechat.bench.results import UNITS, Result, format_figure, medians, ratio
+from sharechat.bench.target import Target, TargetError
+from sharechat.bench.workloads import Parameters
+
+_EXPECTED = (FleetError, TargetError, UnknownServerError, HTTPException, ValueError, OSError)
+"""What a workload raises if the server is unreachable, or is not a sharechat."""
 
 _DEFAULT = ("one-to-many", "many-to-many", "rooms")
 
 Row = tuple[Result, Result | None]
-"""The medians of one workload, on the server and on the one that it is compared with."""
+"""One workload's medians: on the server, and on the one to compare with, if any."""
 
 
 def run(
     url: str,
     workloads: Sequence[str] = _DEFAULT,
-    conditions: Conditions | None = None,
+    parameters: Parameters | None = None,
     *,
     against: str | None = None,
     members: int | None = None,
@@ -33,9 +37,11 @@ def run(
 ) -> list[Row]:
     """Run the workloads on the server at `url`, in turn with the one at `against`.
 
-    Shows on standard error how far it is. Raises click.ClickException with a sentence.
+    Returns a row for each workload, with the medians of `runs` runs, and shows progress on
+    standard error. Raises click.ClickException, with a message for the user, if a workload
+    cannot be run or a URL is not acceptable.
     """
-    conditions = conditions or Conditions()
+    parameters = parameters or Parameters()
     try:
         urls = [url] if against is None else [url, against]
         targets = [Target.parse(each, may_be_remote=may_be_remote) for each in urls]
@@ -43,24 +49,26 @@ def run(
             table = catalogue.run(
                 targets,
                 [catalogue.make(name, members) for name in workloads],
-                conditions,
+                parameters,
                 runs=runs,
                 progress=progress,
             )
-    except (FleetError, UnknownServerError, ValueError, OSError) as error:
+    except _EXPECTED as error:
         raise click.ClickException(str(error)) from error
     return [(medians(row[0]), medians(row[1]) if against else None) for row in table]
 
 
 class _Progress:
+    """Advances the bar when the next run begins, since only then the last one has ended."""
+
     def __init__(self, bar: "click._termui_impl.ProgressBar[int]") -> None:
         self._bar = bar
-        self._begun = False
+        self._started = False
 
     def __call__(self, text: str) -> None:
         self._bar.label = text
-        self._bar.update(1 if self._begun else 0)
-        self._begun = True
+        self._bar.update(1 if self._started else 0)
+        self._started = True
         self._bar.render_progress()
 
 
@@ -72,17 +80,17 @@ def _progress(steps: int) -> Iterator[_Progress]:
 
 
 def show(rows: Sequence[Row]) -> None:
-    """Print the table."""
+    """Print the rows as a table, then the failed checks."""
     compared = any(theirs for _, theirs in rows)
     head = f"{'workload':<14}{'figure':<16}{'server':>12}"
     click.echo(head + (f"{'against':>12}{'ratio':>8}" if compared else ""))
     for ours, theirs in rows:
         for figure in [name for name in UNITS if name in ours.figures]:
             label = f"{figure} {UNITS[figure]}".strip()
-            line = f"{ours.workload:<14}{label:<16}{number(ours.figures[figure]):>12}"
+            line = f"{ours.workload:<14}{label:<16}{format_figure(ours.figures[figure]):>12}"
             if theirs and figure in theirs.figures:
-                times = ratio(ours.figures[figure], theirs.figures[figure], figure)
-                line += f"{number(theirs.figures[figure]):>12}{times:>7.2f}x"
+                better = ratio(ours.figures[figure], theirs.figures[figure], figure)
+                line += f"{format_figure(theirs.figures[figure]):>12}{better:>7.2f}x"
             click.echo(line)
     for ours, theirs in rows:
         for who, result in (("server", ours), ("against", theirs)):
@@ -90,12 +98,8 @@ def show(rows: Sequence[Row]) -> None:
                 click.echo(f"WRONG on {who}, {ours.workload}: {complaint}")
 
 
-def number(value: float) -> str:
-    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
-
-
 def as_json(rows: Sequence[Row]) -> str:
-    """Return the rows as JSON."""
+    """Return the rows as a JSON array with one object per workload."""
     return json.dumps(
         [
             {
@@ -114,37 +118,51 @@ def as_json(rows: Sequence[Row]) -> str:
 @click.option(
     "--workload",
     "workloads",
-    type=click.Choice([*catalogue.ALL, "all"]),
+    type=click.Choice([*catalogue.WORKLOADS, "all"]),
     multiple=True,
     default=_DEFAULT,
     show_default=True,
-    help="What to do. Repeatable.",
+    help="The workload to run. Repeatable.",
 )
 @click.option("--members", type=click.IntRange(1, 10_000), help="How many members join.")
 @click.option(
-    "--seconds", type=click.FloatRange(0.1, 60), default=5, show_default=True, help="Per run."
+    "--seconds",
+    type=click.FloatRange(0.1, 60),
+    default=5,
+    show_default=True,
+    help="How long each run measures.",
 )
 @click.option(
     "--window",
     type=click.IntRange(1, 64),
     default=1,
     show_default=True,
-    help="How many messages each talker has on the way; it sends one more when one comes back.",
+    help="How many messages each talker keeps in flight; it sends the next when one comes back.",
 )
 @click.option(
-    "--text-bytes", type=click.IntRange(16, MAX_UNSENT // 64 - 16), default=64, show_default=True
+    "--text-bytes",
+    type=click.IntRange(16, MAX_IN_FLIGHT_BYTES - 16),
+    default=64,
+    show_default=True,
+    help="The length of a chat message; times the window at most 16 KiB.",
 )
 @click.option(
     "--processes",
     type=click.IntRange(1, 64),
-    default=Conditions.processes,
+    default=Parameters.processes,
     show_default=True,
-    help="How many client processes.",
+    help="How many client processes to run.",
 )
-@click.option("--runs", type=click.IntRange(1, 100), default=1, show_default=True)
-@click.option("--against", metavar="URL", help="Another server, for comparison, in turn.")
+@click.option(
+    "--runs",
+    type=click.IntRange(1, 100),
+    default=1,
+    show_default=True,
+    help="How often to run each workload; the medians are shown.",
+)
+@click.option("--against", metavar="URL", help="A server to compare with; the two take turns.")
 @click.option("--json", "wants_json", is_flag=True, help="Print JSON instead of a table.")
-@click.option("--i-own-this-server", is_flag=True, help="Load a server on another machine.")
+@click.option("--i-own-this-server", is_flag=True, help="Allow a URL on another machine.")
 def bench(
     url: str,
     workloads: Sequence[str],
@@ -158,15 +176,19 @@ def bench(
     wants_json: bool,
     i_own_this_server: bool,
 ) -> None:
-    """Load the server at URL, which should run with --message-rate 0, and show how it does.
+    """Run workloads on the server at URL and print the figures.
 
-    With more than one run the medians are shown. Exits with 1 if a check found the server
-    URL wrong: a message lost, heard twice or in another order.
+    The server should run with --message-rate 0. Exits with 1 if a check failed on it: a
+    message was lost, heard twice or heard out of order.
     """
+    try:
+        parameters = Parameters(seconds, processes, text_bytes, window)
+    except ValueError as error:
+        raise click.UsageError(str(error)) from error
     rows = run(
         url,
-        tuple(catalogue.ALL) if "all" in workloads else workloads,
-        Conditions(seconds, processes, text_bytes, window),
+        tuple(catalogue.WORKLOADS) if "all" in workloads else workloads,
+        parameters,
         against=against,
         members=members,
         runs=runs,

@@ -1,4 +1,4 @@
-"""The client processes together, as the parent sees them."""
+"""All client processes together, as the parent sees them."""
 
 import socket
 import subprocess
@@ -8,28 +8,41 @@ from multiprocessing.connection import Connection
 from types import TracebackType
 from typing import Self, TypeVar
 
-from sharechat.bench.plan import Connect, Connected, Seat, Settle, Settled, Talk, Talked
+from sharechat.bench.commands import (
+    Connect,
+    Connected,
+    Drain,
+    Drained,
+    MemberSpec,
+    Talk,
+    Talked,
+)
 from sharechat.bench.target import Target
 
-T = TypeVar("T")
+Reply = TypeVar("Reply")
 
 _GRACE = 30
-"""Seconds past its own deadline after which a client process counts as stuck."""
+"""Seconds past a command's own timeout after which a client process counts as stuck."""
 
 
 class FleetError(RuntimeError):
-    """The members could not do what they were told: the figures would mean nothing."""
+    """The members could not carry out a command, so the figures would be meaningless."""
 
 
 class Fleet:
-    """`processes` of them, for one run; a context manager that ends them all."""
+    """A number of client processes, for one run.
+
+    A context manager: leaving it closes all connections and ends all processes. Each method
+    blocks, and raises FleetError if a client process dies or is stuck.
+    """
 
     def __init__(self, target: Target, processes: int, *, text_bytes: int) -> None:
+        """Start `processes` client processes; their messages are `text_bytes` long."""
         self._target = target
         self._text_bytes = text_bytes
         self._workers = [_Worker() for _ in range(processes)]
-        self._home: dict[int, int] = {}
-        """By the member's number, which process it is in."""
+        self._worker_of: dict[int, int] = {}
+        """By member number, the index of the process that holds the member."""
 
     def __enter__(self) -> Self:
         return self
@@ -44,73 +57,82 @@ class Fleet:
             worker.end()
 
     def connect(
-        self, seats: Sequence[Seat], *, at_once: int = 64, seconds: float = 60
+        self, specs: Sequence[MemberSpec], *, concurrency: int = 64, timeout: float = 60
     ) -> dict[int, str]:
-        """Let the seats be taken, spread over the processes; return each one's first id.
+        """Connect the members, spread evenly over the processes.
 
-        Raises FleetError unless all have joined in so many seconds.
+        Returns, by member number, the id of the first message that each one heard, its own
+        `joined`. At most about `concurrency` of them are joining at any one time. Raises
+        FleetError unless all have joined within `timeout` seconds.
         """
         count = len(self._workers)
-        shares: list[list[Seat]] = [[] for _ in range(count)]
-        for seat in seats:
-            home = seat.number % count
-            self._home[seat.number] = home
-            shares[home].append(seat)
-        orders = [
-            Connect(
-                self._target.address, share, max(1, at_once // count), self._text_bytes, seconds
-            )
+        shares: list[list[MemberSpec]] = [[] for _ in range(count)]
+        for spec in specs:
+            worker = spec.number % count
+            self._worker_of[spec.number] = worker
+            shares[worker].append(spec)
+        per_worker = max(1, concurrency // count)
+        commands = [
+            Connect(self._target.address, share, per_worker, self._text_bytes, timeout)
             for share in shares
         ]
-        answers = self._ask(orders, Connected, seconds)
-        if failures := [failure for answer in answers for failure in answer.failures]:
-            raise FleetError(f"{len(failures)} could not join; {failures[0]}")
-        return {number: id_ for answer in answers for number, id_ in answer.first_ids.items()}
+        replies = self._ask(commands, Connected, timeout)
+        if failures := [failure for reply in replies for failure in reply.failures]:
+            raise FleetError(f"{len(failures)} of the members could not join; {failures[0]}")
+        return {number: id_ for reply in replies for number, id_ in reply.first_ids.items()}
 
-    def talk(self, order: Talk) -> list[Talked]:
-        """Let the talkers talk; raises FleetError if one was never answered."""
-        seconds = order.until - order.start + order.patience
-        answers = self._ask([order] * len(self._workers), Talked, seconds)
-        if unanswered := sum(answer.unanswered for answer in answers):
-            raise FleetError(f"{unanswered} messages never came back to who sent them")
-        return answers
+    def talk(self, command: Talk) -> list[Talked]:
+        """Let the talkers talk; return each process's reply.
 
-    def settle(self, expected: dict[int, int], *, seconds: float = 20) -> list[Settled]:
-        """Read until each of these members has heard so many messages; see Settled."""
-        orders = [
-            Settle({n: e for n, e in expected.items() if self._home[n] == home}, seconds)
-            for home in range(len(self._workers))
+        Raises FleetError if any message did not come back to its sender.
+        """
+        timeout = command.until - command.start + command.grace
+        replies = self._ask([command] * len(self._workers), Talked, timeout)
+        if unanswered := sum(reply.unanswered for reply in replies):
+            raise FleetError(f"{unanswered} of the messages never came back to the sender")
+        return replies
+
+    def drain(self, expected: dict[int, int], *, timeout: float = 20) -> list[Drained]:
+        """Read until each member has heard as many messages as `expected` gives by number.
+
+        Returns each process's reply, after at most `timeout` seconds.
+        """
+        commands = [
+            Drain({n: count for n, count in expected.items() if self._worker_of[n] == w}, timeout)
+            for w in range(len(self._workers))
         ]
-        return self._ask(orders, Settled, seconds)
+        return self._ask(commands, Drained, timeout)
 
-    def _ask(self, orders: Iterable[object], kind: type[T], seconds: float) -> list[T]:
-        for worker, order in zip(self._workers, orders, strict=True):
-            worker.pipe.send(order)
-        answers = []
+    def _ask(self, commands: Iterable[object], kind: type[Reply], timeout: float) -> list[Reply]:
+        for worker, command in zip(self._workers, commands, strict=True):
+            worker.pipe.send(command)
+        replies = []
         for worker in self._workers:
-            if not worker.pipe.poll(seconds + _GRACE):
+            if not worker.pipe.poll(timeout + _GRACE):
                 raise FleetError("a client process is stuck")
             try:
-                answer = worker.pipe.recv()
+                reply = worker.pipe.recv()
             except EOFError:
-                raise FleetError("a client process died; it said why above") from None
-            assert isinstance(answer, kind)
-            answers.append(answer)
-        return answers
+                raise FleetError("a client process died; see its error output above") from None
+            assert isinstance(reply, kind)
+            replies.append(reply)
+        return replies
 
 
 class _Worker:
+    """A client process and the pipe to it."""
+
     def __init__(self) -> None:
         ours, theirs = socket.socketpair()
         with theirs:
-            self._process = subprocess.Popen(  # noqa: S603 - it is this very package
+            self._process = subprocess.Popen(  # noqa: S603 - runs a module of this package
                 [sys.executable, "-m", "sharechat.bench.worker", str(theirs.fileno())],
                 pass_fds=[theirs.fileno()],
             )
         self.pipe: Connection = Connection(ours.detach())
 
     def end(self) -> None:
-        self.pipe.close()  # It ends when it sees that.
+        self.pipe.close()  # The process exits at the end of the stream.
         try:
             self._process.wait(5)
         except subprocess.TimeoutExpired:

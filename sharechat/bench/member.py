@@ -1,25 +1,31 @@
-"""One member in a client process: a socket, what it heard, what it waits for."""
+"""One member in a client process: its socket, what it heard, and what it has in flight."""
 
 import json
 import socket
 from collections import deque
 from time import monotonic
 
-from sharechat.bench.plan import Seat
-from sharechat.bench.wire import PONG, TEXT, handshake, masked, walk
+from sharechat.bench.commands import MemberSpec
+from sharechat.bench.wire import PONG, TEXT, handshake, masked_frame, scan
 
 _PING = 0x9
 _CLOSE = 0x8
-_READ = 1 << 16  # More would be mapped anew at every call, which costs ten times as much.
+_RECV_BYTES = 1 << 16
+"""Bytes per read. A larger buffer would be mapped anew by every call, at ten times the cost."""
 _SMALL_BUFFER = 4096
+"""Bytes of receive buffer for a member that does not read, so that it fills up soon."""
 
 
 class ClosedError(Exception):
-    """The server closed the connection, or never opened it; says why."""
+    """The connection has ended or was refused; the text gives the reason."""
 
 
 class Member:
-    """Every method is quick and never waits; ClosedError ends the connection."""
+    """A non-blocking websocket client that counts what it hears.
+
+    No method blocks. Each may raise ClosedError; the connection is of no use afterwards, and
+    the caller must call `close`.
+    """
 
     __slots__ = (
         "_marker",
@@ -28,47 +34,50 @@ class Member:
         "frame",
         "heard",
         "is_open",
-        "kept",
         "last_heard_at",
-        "seat",
+        "recorded",
         "sent",
         "sent_at",
         "sock",
+        "spec",
     )
 
-    def __init__(self, seat: Seat, text_bytes: int) -> None:
-        self.seat = seat
+    def __init__(self, spec: MemberSpec, text_bytes: int) -> None:
+        """Prepare a member whose chat messages are `text_bytes` long."""
+        self.spec = spec
         self.heard = 0
         self.sent = 0
         self.first_id: str | None = None
         self.last_heard_at = 0.0
-        self.kept: list[bytes] | None = [] if seat.keeps else None
+        self.recorded: list[bytes] | None = [] if spec.records else None
         self.is_open = False
         self.sent_at: deque[float] = deque()
+        """When each message in flight was sent, oldest first."""
         self._rest = b""
-        # The text says whose it is, so that nothing needs to be parsed to know one's own.
-        self._marker = f"@{seat.number}@".encode()
-        self.frame = masked(TEXT, self._marker.ljust(text_bytes, b"."))
+        # The text names its sender, so members recognise their own without parsing JSON.
+        self._marker = f"@{spec.number}@".encode()
+        self.frame = masked_frame(TEXT, self._marker.ljust(text_bytes, b"."))
         self.sock = socket.socket()
         self.sock.setblocking(False)
         self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        if not seat.reads:
+        if not spec.reads:
             self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _SMALL_BUFFER)
 
     def connect(self, address: tuple[str, int]) -> None:
-        """Begin to connect; once that has worked the socket gets writable."""
+        """Start connecting; the socket becomes writable once that has succeeded or failed."""
         self.sock.connect_ex(address)
 
-    def shake_hands(self, address: tuple[str, int]) -> None:
+    def send_handshake(self, address: tuple[str, int]) -> None:
+        """Send the request that joins the room, once the socket is writable."""
         if error := self.sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
             raise ClosedError(f"cannot connect: error {error}")
         host = f"{address[0]}:{address[1]}"
-        self.sock.send(handshake(host, f"/api/serve/{self.seat.room}"))
+        self.sock.send(handshake(host, f"/api/serve/{self.spec.room}"))
 
     def read(self) -> list[float]:
-        """Read once; return how long each of the own messages that came took."""
+        """Read once; return the seconds since sending of each own message that came back."""
         try:
-            data = self.sock.recv(_READ)
+            data = self.sock.recv(_RECV_BYTES)
         except BlockingIOError:
             return []
         except OSError as error:
@@ -84,7 +93,7 @@ class Member:
                 return []
             self._open(head)
             data = after
-        end, messages, control = walk(data)
+        end, messages, control = scan(data)
         self._rest = data[end:]
         if control:
             self._answer(control)
@@ -92,17 +101,21 @@ class Member:
             return []
         now = self.last_heard_at = monotonic()
         self.heard += messages
-        if self.kept is not None:
-            self.kept.append(data[:end])
+        if self.recorded is not None:
+            self.recorded.append(data[:end])
         if self.first_id is None:
             self.first_id = _first_id(data)
         if not self.sent_at:
             return []
-        mine = data.count(self._marker, 0, end)
-        return [now - self.sent_at.popleft() for _ in range(mine)]
+        own = data.count(self._marker, 0, end)
+        return [now - self.sent_at.popleft() for _ in range(own)]
 
-    def talk(self) -> None:
-        """Send the message; what is on the way is little enough to fit the socket's buffer."""
+    def send(self) -> None:
+        """Send one chat message.
+
+        The caller must keep what is in flight below MAX_IN_FLIGHT_BYTES, so that the frame
+        fits the socket's send buffer.
+        """
         self.sent_at.append(monotonic())
         self.sent += 1
         try:
@@ -111,12 +124,13 @@ class Member:
             raise ClosedError(str(error)) from error
 
     def close(self) -> None:
+        """Close the socket without a closing handshake. May be called twice."""
         self.sock.close()
 
     def _open(self, head: bytes) -> None:
         status = head.partition(b"\r\n")[0].decode("latin-1")
         if status.split(" ")[1:2] != ["101"]:
-            raise ClosedError(f"no websocket: {status}")
+            raise ClosedError(f"the server refused the websocket: {status}")
         self.is_open = True
 
     def _answer(self, control: list[tuple[int, bytes]]) -> None:
@@ -125,7 +139,7 @@ class Member:
                 code = int.from_bytes(payload[:2], "big")
                 raise ClosedError(f"closed: {code} {payload[2:].decode(errors='replace')}")
             if opcode == _PING:
-                self.sock.send(masked(PONG, payload))
+                self.sock.send(masked_frame(PONG, payload))
 
 
 def _first_id(data: bytes) -> str:

@@ -1,45 +1,55 @@
-"""The server under test, by its REST endpoints."""
+"""The server under test, as seen through its REST endpoints."""
 
 import http.client
 import ipaddress
 import json
 import socket
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 _TIMEOUT = 60
-_READ = 1 << 18
+"""Seconds that any one read from the server may take."""
+_READ_BYTES = 1 << 18
 
 
-class NotOursError(ValueError):
-    """A server on another machine, which its owner may not have agreed to load."""
+class RemoteTargetError(ValueError):
+    """The server is on another machine, whose owner may not have agreed to a load test."""
+
+
+class TargetError(RuntimeError):
+    """The server answered a request with something other than success."""
 
 
 @dataclass(frozen=True)
 class Target:
-    """Where the server is; every method is a blocking request and may raise OSError."""
+    """The address of the server.
+
+    Every request blocks, and may raise OSError or http.client.HTTPException.
+    """
 
     host: str
     port: int
 
     @classmethod
     def parse(cls, url: str, *, may_be_remote: bool = False) -> "Target":
-        """Return the target that `url` names.
+        """Return the target at `url`; a missing scheme means http, a missing port 80.
 
-        Raises NotOursError unless it is this machine, by loopback, or `may_be_remote`;
-        ValueError if it is no http URL.
+        Raises ValueError if that is not an http URL, RemoteTargetError if its host is not a
+        loopback address and `may_be_remote` is false, OSError if the host has no address.
         """
         parts = urlsplit(url if "://" in url else f"http://{url}")
         if parts.scheme != "http" or not parts.hostname:
-            raise ValueError(f"{url} is no URL such as http://127.0.0.1:8080.")
+            raise ValueError(f"{url} is not a URL like http://127.0.0.1:8080.")
         *_, address = socket.getaddrinfo(
             parts.hostname, parts.port or 80, socket.AF_INET, socket.SOCK_STREAM
         )[0]
         host, port = str(address[0]), int(address[1])
         if not may_be_remote and not ipaddress.ip_address(host).is_loopback:
-            raise NotOursError(
-                f"{parts.hostname} is another machine. Load only what is yours to load, "
-                "and say so with --i-own-this-server."
+            raise RemoteTargetError(
+                f"{parts.hostname} is another machine. If you may load it, "
+                "confirm that with --i-own-this-server."
             )
         return cls(host, port)
 
@@ -47,26 +57,33 @@ class Target:
     def address(self) -> tuple[str, int]:
         return self.host, self.port
 
-    def make_room(self) -> str:
+    def create_room(self) -> str:
+        """Create a room and return its id. Raises TargetError if the server refuses."""
         with self._request("POST", "/api/room") as response:
+            if response.status != 200:
+                raise TargetError(f"cannot create a room: {response.status} {response.reason}")
             return str(json.loads(response.read())["roomId"])
 
     def history(self, room: str) -> list[str] | None:
-        """Return the ids of all the room's messages; None if the server keeps no history."""
+        """Return the ids of the room's messages, oldest first, or None if there are none.
+
+        Some servers keep no history, so an empty one is not an error.
+        """
         with self._request("GET", f"/api/room/{room}/messages") as response:
             messages = json.loads(response.read()) if response.status == 200 else None
         return [message["id"] for message in messages] if messages else None
 
     def download(self, room: str) -> bytes:
-        """Return the whole history as it comes, read as fast as possible."""
+        """Return the room's history as the bytes of the response, read as fast as possible."""
         with self._request("GET", f"/api/room/{room}/messages") as response:
             chunks = []
-            while chunk := response.read(_READ):
+            while chunk := response.read(_READ_BYTES):
                 chunks.append(chunk)
         return b"".join(chunks)
 
-    def _request(self, method: str, path: str) -> http.client.HTTPResponse:
+    @contextmanager
+    def _request(self, method: str, path: str) -> Iterator[http.client.HTTPResponse]:
         connection = http.client.HTTPConnection(self.host, self.port, timeout=_TIMEOUT)
-        # With this the response owns the socket, and closes it at its end.
-        connection.request(method, path, headers={"Connection": "close"})
-        return connection.getresponse()
+        with closing(connection):
+            connection.request(method, path, headers={"Connection": "close"})
+            yield connection.getresponse()

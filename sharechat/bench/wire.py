@@ -1,14 +1,14 @@
-"""The bytes that a client sends (RFC 6455): a handshake, masked frames made once."""
+"""What a client needs of RFC 6455: a handshake, masked frames, and a scan of frame headers."""
 
 TEXT = 0x1
 PONG = 0xA
 
-_KEY = "c2hhcmVjaGF0IGJlbmNoIQ=="  # Only proxies care whether it is random.
+_KEY = "c2hhcmVjaGF0IGJlbmNoIQ=="  # Only proxies need it to be random.
 _MASK = b"\x37\xfa\x21\x3d"
 
 
 def handshake(host: str, path: str) -> bytes:
-    """Return the request that opens a websocket; it offers no compression."""
+    """Return the request that opens a websocket at `path`; it offers no compression."""
     return (
         f"GET {path} HTTP/1.1\r\nHost: {host}\r\nUpgrade: websocket\r\n"
         f"Connection: Upgrade\r\nSec-WebSocket-Key: {_KEY}\r\n"
@@ -16,8 +16,8 @@ def handshake(host: str, path: str) -> bytes:
     ).encode()
 
 
-def masked(opcode: int, payload: bytes) -> bytes:
-    """Return a whole frame as clients send it."""
+def masked_frame(opcode: int, payload: bytes) -> bytes:
+    """Return an unfragmented frame, masked as the RFC demands of clients."""
     length = len(payload)
     if length < 126:
         head = bytes((0x80 | opcode, 0x80 | length))
@@ -30,11 +30,11 @@ def masked(opcode: int, payload: bytes) -> bytes:
     return head + _MASK + body.to_bytes(length, "big")
 
 
-def walk(data: bytes) -> tuple[int, int, list[tuple[int, bytes]]]:
-    """Return the end of the last whole frame, how many messages end there, other frames.
+def scan(data: bytes) -> tuple[int, int, list[tuple[int, bytes]]]:
+    """Scan the headers of the complete frames in `data`, which must begin with a frame.
 
-    Looks at nothing but the headers. `data` begins with a frame; the other frames are
-    those of control, with their payloads.
+    Returns the offset after the last complete frame, the number of messages that end before
+    it, and the control frames as (opcode, payload).
     """
     position = messages = 0
     control: list[tuple[int, bytes]] = []
@@ -59,16 +59,16 @@ def walk(data: bytes) -> tuple[int, int, list[tuple[int, bytes]]]:
                 messages += 1
             elif first & 0x08:
                 control.append((first & 0x0F, data[body:after]))
-            elif first & 0x80:  # A binary message, or the last part of one.
+            elif first & 0x80:  # A binary message, or the last fragment of any.
                 messages += 1
             position = after
     except IndexError:
-        pass  # Not even the header is whole.
+        pass  # The last header is incomplete.
     return position, messages, control
 
 
-def payloads(data: bytes) -> list[bytes]:
-    """Return the payloads of the messages in whole, unfragmented frames."""
+def message_payloads(data: bytes) -> list[bytes]:
+    """Return the payloads of all messages in `data`: complete, unfragmented frames."""
     found = []
     position = 0
     while position < len(data):

@@ -1,4 +1,4 @@
-"""The workloads: who is where, who talks, and what is measured."""
+"""What a workload is, and the workloads in which members talk."""
 
 import time
 from collections.abc import Sequence
@@ -6,129 +6,149 @@ from dataclasses import dataclass
 from typing import ClassVar, Protocol
 
 from sharechat.bench.checks import check
+from sharechat.bench.commands import MAX_IN_FLIGHT_BYTES, MemberSpec, Talk, Talked
 from sharechat.bench.fleet import Fleet
-from sharechat.bench.plan import MAX_UNSENT, Seat, Talk, Talked
 from sharechat.bench.results import Result
 from sharechat.bench.target import Target
 
 WARM_UP = 1.0
-_TALK_SOON = 0.2
+"""Seconds of talking before anything is measured."""
+_START_DELAY = 0.2
+"""Seconds from sending a command to its start, so that all processes start at once."""
 
 
 @dataclass(frozen=True)
-class Conditions:
-    """What all workloads share."""
+class Parameters:
+    """What all workloads have in common. Raises ValueError if the window is too large."""
 
     seconds: float = 5
-    """How long is measured."""
+    """How long to measure."""
     processes: int = 2
+    """Number of client processes."""
     text_bytes: int = 64
+    """Length of a chat message."""
     window: int = 1
-    """How many messages a talker has on the way."""
+    """How many messages each talker keeps in flight."""
 
     def __post_init__(self) -> None:
-        if self.window * (self.text_bytes + 16) > MAX_UNSENT:
-            raise ValueError("The window holds more than fits into a socket's buffer.")
+        if self.window * (self.text_bytes + 16) > MAX_IN_FLIGHT_BYTES:
+            raise ValueError("the window holds more bytes than fit into a socket's send buffer")
 
 
 class Workload(Protocol):
-    """A workload has a name, and can be run for a bounded time."""
+    """A named way to load a server."""
 
     name: ClassVar[str]
 
-    def run(self, target: Target, conditions: Conditions) -> Result:
-        """Raises FleetError if the server did not play along, OSError if it is not there."""
+    def run(self, target: Target, parameters: Parameters) -> Result:
+        """Load `target` for a bounded time and return the figures.
+
+        Raises FleetError if members could not join or never heard what they sent, TargetError
+        if the server refuses a request, UnknownServerError if the server's process cannot be
+        inspected, and OSError if the server is not reachable.
+        """
         ...
 
 
 @dataclass(frozen=True)
 class OneToMany:
-    """One talks to a room of `members`, its own place in the middle of those who join."""
+    """One member talks in a room of `members`; half of the others join before it."""
 
     members: int = 100
     name: ClassVar[str] = "one-to-many"
 
-    def run(self, target: Target, conditions: Conditions) -> Result:
-        room = target.make_room()
-        seats = [
-            Seat(n, room, talks=n == self.members // 2, keeps=n in (0, self.members - 1))
+    def run(self, target: Target, parameters: Parameters) -> Result:
+        room = target.create_room()
+        specs = [
+            MemberSpec(n, room, talks=n == self.members // 2, records=n in (0, self.members - 1))
             for n in range(self.members)
         ]
-        return talk(self.name, target, conditions, seats)
+        return run_talk(self.name, target, parameters, specs)
 
 
 @dataclass(frozen=True)
 class ManyToMany:
-    """A room of `members`, all of whom talk."""
+    """All members of a room of `members` talk."""
 
     members: int = 100
     name: ClassVar[str] = "many-to-many"
 
-    def run(self, target: Target, conditions: Conditions) -> Result:
-        room = target.make_room()
-        seats = [
-            Seat(n, room, talks=True, keeps=n in (0, self.members - 1)) for n in range(self.members)
+    def run(self, target: Target, parameters: Parameters) -> Result:
+        room = target.create_room()
+        specs = [
+            MemberSpec(n, room, talks=True, records=n in (0, self.members - 1))
+            for n in range(self.members)
         ]
-        return talk(self.name, target, conditions, seats)
+        return run_talk(self.name, target, parameters, specs)
 
 
 @dataclass(frozen=True)
 class Rooms:
-    """Many small rooms, in each of which some talk."""
+    """`rooms` rooms of `members` each, in each of which `talkers` talk."""
 
     rooms: int = 50
     members: int = 10
     talkers: int = 2
     name: ClassVar[str] = "rooms"
 
-    def run(self, target: Target, conditions: Conditions) -> Result:
-        ids = [target.make_room() for _ in range(self.rooms)]
-        seats = [
-            # The first and the last of a room keep what they hear.
-            Seat(n * self.rooms + r, id_, 0 < n <= self.talkers, n in (0, self.members - 1))
+    def run(self, target: Target, parameters: Parameters) -> Result:
+        ids = [target.create_room() for _ in range(self.rooms)]
+        specs = [
+            MemberSpec(
+                n * self.rooms + r,
+                id_,
+                talks=0 < n <= self.talkers,
+                records=n in (0, self.members - 1),
+            )
             for n in range(self.members)
             for r, id_ in enumerate(ids)
         ]
-        return talk(self.name, target, conditions, seats)
+        return run_talk(self.name, target, parameters, specs)
 
 
-def talk(name: str, target: Target, conditions: Conditions, seats: Sequence[Seat]) -> Result:
-    """Seat everybody, let them talk, and return the figures."""
+def run_talk(
+    name: str, target: Target, parameters: Parameters, specs: Sequence[MemberSpec]
+) -> Result:
+    """Connect the members, let them talk, and return the figures and failed checks."""
     result = Result(name)
-    with Fleet(target, conditions.processes, text_bytes=conditions.text_bytes) as fleet:
-        first_ids = join(fleet, seats)
-        answers = fleet.talk(period(conditions))
-        add_rates(result, answers)
-        result.wrong += check(fleet, target, seats, first_ids, sent(answers))
+    with Fleet(target, parameters.processes, text_bytes=parameters.text_bytes) as fleet:
+        first_ids = join(fleet, specs)
+        replies = fleet.talk(talk_now(parameters))
+        result.figures["deliveries/s"] = sum(r.heard / r.seconds for r in replies)
+        result.figures["messages/s"] = sum(len(r.latencies) / r.seconds for r in replies)
+        result.add_latencies(latencies(replies))
+        result.wrong += check(fleet, target, specs, first_ids, sent_by_room(replies))
     return result
 
 
-def join(fleet: Fleet, seats: Sequence[Seat]) -> dict[int, str]:
-    """Seat everybody, the first one of every room before the others."""
-    rooms = len({seat.room for seat in seats})
-    first_ids = fleet.connect(seats[:rooms])
-    first_ids.update(fleet.connect(seats[rooms:]))
+def join(fleet: Fleet, specs: Sequence[MemberSpec]) -> dict[int, str]:
+    """Connect the members, the first of every room before the others.
+
+    `specs` must begin with one member of each room. Returns what Fleet.connect returns.
+    """
+    rooms = len({spec.room for spec in specs})
+    first_ids = fleet.connect(specs[:rooms])
+    first_ids.update(fleet.connect(specs[rooms:]))
     return first_ids
 
 
-def period(conditions: Conditions) -> Talk:
-    """Return the order to talk from now on."""
-    start = time.monotonic() + _TALK_SOON
-    measure_from = start + min(WARM_UP, conditions.seconds)
-    until = measure_from + conditions.seconds
-    return Talk(start, measure_from, until, conditions.window)
+def talk_now(parameters: Parameters) -> Talk:
+    """Return a command to warm up and then talk for the time to be measured, from now on."""
+    start = time.monotonic() + _START_DELAY
+    measure_from = start + min(WARM_UP, parameters.seconds)
+    until = measure_from + parameters.seconds
+    return Talk(start, measure_from, until, parameters.window)
 
 
-def add_rates(result: Result, answers: Sequence[Talked]) -> None:
-    result.figures["deliveries/s"] = sum(a.heard / a.seconds for a in answers)
-    result.figures["messages/s"] = sum(len(a.latencies) / a.seconds for a in answers)
-    result.take_latencies([took for answer in answers for took in answer.latencies])
+def latencies(replies: Sequence[Talked]) -> list[float]:
+    """Return the latencies that all processes measured, in seconds."""
+    return [seconds for reply in replies for seconds in reply.latencies]
 
 
-def sent(answers: Sequence[Talked]) -> dict[str, int]:
-    """Return how many messages each room was sent."""
+def sent_by_room(replies: Sequence[Talked]) -> dict[str, int]:
+    """Return by room id how many chat messages all processes sent."""
     total: dict[str, int] = {}
-    for answer in answers:
-        for room, count in answer.sent.items():
+    for reply in replies:
+        for room, count in reply.sent.items():
             total[room] = total.get(room, 0) + count
     return total
