@@ -138,6 +138,8 @@ class Member:
 
     def deliver(self, batch: Batch) -> bool:
         """Take a batch for the client, without waiting; return False if the member is leaving."""
+        if self.gone:
+            return False
         waiting = self._waiting
         if self._listening:
             waiting += self._connection.backlog

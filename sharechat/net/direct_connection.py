@@ -82,6 +82,8 @@ class DirectConnection:
             self._send_control(frame(PONG, ping.payload))
 
     def offer(self, batch: Batch) -> bool:
+        if self._closing:  # No data frame may follow the close frame (RFC 6455, section 5.5.1).
+            raise ConnectionClosedError
         frames = batch.once(text_frames)
         backlog = self._transport.backlog
         if backlog and backlog + len(frames) > BUFFER:
@@ -116,6 +118,8 @@ class DirectConnection:
 
     def _send_control(self, data: bytes = b"") -> None:
         """Send what waits as far as possible, and then a control frame unless too much waits."""
+        if self._closing:
+            return
         try:
             self._transport.flush()
             if data and self._transport.backlog < BUFFER + _MOST_CONTROL:

@@ -162,12 +162,15 @@ async def test_sending_raises_once_the_client_is_gone(connect: Connect) -> None:
         client.drops()
 
 
-async def test_sending_raises_once_the_connection_is_closed(connect: Connect) -> None:
+async def test_nothing_is_taken_once_the_connection_is_being_closed(connect: Connect) -> None:
     async with connect() as (connection, client), trio.open_nursery() as nursery:
         nursery.start_soon(connection.aclose, RESTARTING)
+        await wait_all_tasks_blocked()
+        with pytest.raises(ConnectionClosedError):
+            connection.offer(batch("more"))
         await client.sees_close()
-    with pytest.raises(ConnectionClosedError):
-        connection.offer(batch("more"))
+        with pytest.raises(ConnectionClosedError):
+            connection.offer(batch("more"))
 
 
 @pytest.mark.parametrize("close", [RESTARTING, TOO_SLOW])
