@@ -106,7 +106,7 @@ class Controller:
                 await self.journal.settled()
                 await self.lease.close()
             if patience.cancelled_caught:
-                log.warning("stopped before every member had left", members=len(self._members))
+                log.warning("stopping took too long", members_left=len(self._members))
         finally:
             actors.cancel()
         await self._ended.wait()

@@ -29,7 +29,7 @@ TOO_LARGE = Close(1009, "The message is too large.", False)
 INTERNAL_ERROR = Close(1011, "Something went wrong in the server.", True)
 RESTARTING = Close(1012, "The server is stopping or starting afresh.", True)
 TOO_SLOW = Close(1013, "Too much waited for this connection to read.", True)
-TRY_LATER = Close(1013, "Joining could not be stored.", True)
+TRY_LATER = Close(1013, "The room could not be joined just now.", True)
 ROOM_DELETED = Close(4410, "The room has been deleted.", False)
 
 CLOSES = (

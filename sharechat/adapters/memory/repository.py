@@ -142,7 +142,7 @@ class MemoryRepository:
 
     async def end_lease(self, process_id: ProcessId, renewal: int | None = None) -> bool:
         await trio.lowlevel.checkpoint()
-        if renewal is None or self._leases.get(process_id) == renewal:
+        if renewal is None or self._leases.get(process_id, renewal) == renewal:
             self._leases.pop(process_id, None)
             self._dead.add(process_id)
         return process_id not in self._leases

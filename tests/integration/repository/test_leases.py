@@ -63,6 +63,17 @@ async def test_a_process_that_has_renewed_in_time_is_not_declared_dead(
         await repository.renew_lease(process)
 
 
+@pytest.mark.parametrize("renewal", [None, 3])
+async def test_an_unknown_process_can_be_declared_dead(
+    repository: Repository, renewal: int | None
+) -> None:
+    process = new_process_id()
+    assert await repository.end_lease(process, renewal)
+    await repository.open_lease(process)
+    with pytest.raises(LeaseLostError):
+        await repository.renew_lease(process)
+
+
 async def test_a_process_that_never_renewed_can_be_declared_dead(
     repository: Repository, process: ProcessId
 ) -> None:
