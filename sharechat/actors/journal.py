@@ -15,8 +15,8 @@ from sharechat.domain.errors import (
     SharechatError,
     UnavailableError,
 )
-from sharechat.domain.ids import RoomId
-from sharechat.domain.messages import Draft, Entry
+from sharechat.domain.ids import MemberId, RoomId
+from sharechat.domain.messages import Draft, Entry, MessageType
 from sharechat.domain.ports import Queue, Refusal, Repository
 
 log = structlog.get_logger()
@@ -72,6 +72,8 @@ class Journal:
         # with the value of `taken` at which everything that was in the mailbox before it has
         # come out.
         self._overflow: deque[tuple[int, _Pending]] = deque()
+        # Whose `left` waits to be stored.
+        self._leaving: set[tuple[RoomId, MemberId]] = set()
         self._pending: list[_Pending] = []
         self._idle = trio.Event()
 
@@ -106,8 +108,13 @@ class Journal:
     def leave(self, draft: Draft) -> None:
         """Take a `left`, and store it after everything its member sent, however long that takes.
 
-        Never waits. If it turns out that the member never joined, nothing is stored.
+        Never waits. If it turns out that the member never joined, nothing is stored. A second
+        `left` of the same member is ignored while the first one waits.
         """
+        who = draft.room_id, draft.member.id
+        if who in self._leaving:
+            return
+        self._leaving.add(who)
         if self._idle.is_set():
             self._idle = trio.Event()
         pending = _Pending(draft)
@@ -168,6 +175,9 @@ class Journal:
         finally:
             # It is stored even if handing it on failed; the rooms will read it then.
             for pending, outcome in zip(batch, outcomes, strict=True):
+                draft = pending.draft
+                if draft.type is MessageType.LEFT:
+                    self._leaving.discard((draft.room_id, draft.member.id))
                 pending.settle(outcome)
 
     async def _append(self, batch: Sequence[_Pending]) -> list[Entry | Refusal]:

@@ -152,6 +152,25 @@ async def test_a_left_is_stored_after_an_outage_of_any_length(
     assert texts[-7:] == [f"Red {n} left the room." for n in range(7)]
 
 
+async def test_a_member_is_made_to_leave_once_however_often_it_is_asked_for(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    harness = JournalHarness(nursery)
+    room = await harness.open()
+    step = harness.repository.at_next("append", hold=True)
+    harness.send(room, "holds the journal up")
+    await step.reached.wait()
+    for _ in range(1000):
+        harness.journal.leave(drafts.left(room, harness.member))
+    step.release()
+    await harness.journal.settled()
+    assert harness.repository.commits[1:] == [["Teal Heron left the room."]]
+    # Later it may be asked for again; the Repository refuses it.
+    harness.journal.leave(drafts.left(room, harness.member))
+    await harness.journal.settled()
+    assert len(harness.repository.commits) == 3
+
+
 async def test_a_journal_that_was_cancelled_can_run_again_and_has_lost_nothing(
     autojump_clock: MockClock,
 ) -> None:
