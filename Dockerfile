@@ -1,9 +1,12 @@
 FROM python:3.13-slim AS build
 WORKDIR /src
 RUN python -m venv /opt/sharechat
+# The dependencies first: their layer stays in the cache for as long as the lock does.
+COPY requirements/runtime.txt requirements/
+RUN /opt/sharechat/bin/pip install --no-cache-dir --require-hashes -r requirements/runtime.txt
 COPY pyproject.toml README.md LICENSE ./
 COPY sharechat sharechat
-RUN /opt/sharechat/bin/pip install --no-cache-dir .
+RUN /opt/sharechat/bin/pip install --no-cache-dir --no-deps .
 
 # The last stage holds Python and the installed program: no compiler, no sources, no root.
 FROM python:3.13-slim

@@ -1,9 +1,11 @@
-# Everything happens in .venv; only Python 3.11 or later and make are needed.
+# Everything happens in .venv; only Python 3.11 to 3.14 and make are needed. Another
+# interpreter gets an environment of its own:
+#     make test PYTHON=python3.13 VENV=.venv-3.13
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: run test unit-test int-test e2e-test simulate lint coverage bench clean
+.PHONY: run test unit-test int-test e2e-test simulate lint coverage bench lock clean
 
 run: $(VENV)/.installed
 	$(BIN)/sharechat serve
@@ -28,6 +30,7 @@ lint: $(VENV)/.installed-test
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/hadolint Dockerfile
 
 coverage: $(VENV)/.installed-test
 	$(BIN)/coverage erase
@@ -39,21 +42,34 @@ coverage: $(VENV)/.installed-test
 bench: $(VENV)/.installed-bench
 	$(BIN)/python -m benchmarks $(BENCH)
 
+# `make lock` keeps the versions that still fit pyproject.toml; `make lock LOCK=--upgrade` takes
+# newer ones, but none of the last two weeks, in which a bad release is usually withdrawn.
+# What is served decides, and the tools follow it.
+COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+	--exclude-newer '2 weeks' --custom-compile-command 'make lock' $(LOCK) pyproject.toml
+
+lock: $(VENV)/.installed-test
+	$(COMPILE) --output-file requirements/runtime.txt
+	$(COMPILE) --output-file requirements/test.txt --extra test -c requirements/runtime.txt
+	$(COMPILE) --output-file requirements/bench.txt --extra bench -c requirements/test.txt
+
 clean:
-	rm -rf $(VENV) build dist *.egg-info .coverage* .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .venv .venv-* build dist *.egg-info .coverage* .mypy_cache .pytest_cache .ruff_cache
 
 $(VENV)/bin/python:
-	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "sharechat needs Python 3.11 or later")'
+	$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 15) and "sharechat needs Python 3.11 to 3.14")'
 	$(PYTHON) -m venv $(VENV)
 
-$(VENV)/.installed: pyproject.toml | $(VENV)/bin/python
-	$(BIN)/python -m pip install --quiet --editable .
+$(VENV)/.installed: requirements/runtime.txt pyproject.toml | $(VENV)/bin/python
+	$(BIN)/python -m pip install --quiet --require-hashes -r $<
+	$(BIN)/python -m pip install --quiet --no-deps --editable .
 	touch $@
 
-$(VENV)/.installed-test: pyproject.toml | $(VENV)/bin/python
-	$(BIN)/python -m pip install --quiet --editable '.[test]'
+$(VENV)/.installed-test: requirements/test.txt pyproject.toml | $(VENV)/bin/python
+	$(BIN)/python -m pip install --quiet --require-hashes -r $<
+	$(BIN)/python -m pip install --quiet --no-deps --editable .
 	touch $@
 
-$(VENV)/.installed-bench: $(VENV)/.installed-test
-	$(BIN)/python -m pip install --quiet --editable '.[test,bench]'
+$(VENV)/.installed-bench: requirements/bench.txt | $(VENV)/.installed-test
+	$(BIN)/python -m pip install --quiet --require-hashes -r $<
 	touch $@
