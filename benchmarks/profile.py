@@ -32,6 +32,7 @@ _SHOWN_BELOW = 0.8
 _DELAY = 1.8
 """Seconds after which the members have joined and talk, by default."""
 _DEFAULT_SECONDS = 8
+_SECONDS_FOR_REPORT = 10
 
 Samples = list[tuple[list[str], int]]
 """Stacks, from the outermost frame to the innermost, with their number of samples."""
@@ -56,8 +57,7 @@ def main() -> None:
         parameters = Parameters(arguments.seconds)
         if arguments.memory:
             print(workload.run(Target.parse(server.url), parameters))
-            few = "no report: it takes 500 open sockets that stay for some seconds"
-            print(report.read_text() if report.exists() else few)
+            print(_wait_for(report))
             return
         out = arguments.out or scratch / "samples"
         seconds = max(1, int(parameters.seconds + 0.9 - arguments.delay))
@@ -122,6 +122,16 @@ def _read(out: Path) -> Samples:
         stack, _, count = line.rpartition(" ")
         samples.append((stack.split(";"), int(count)))
     return samples
+
+
+def _wait_for(report: Path) -> str:
+    """Return the report, which may be late since snapshots are slow, or why there is none."""
+    deadline = time.monotonic() + _SECONDS_FOR_REPORT
+    while time.monotonic() < deadline:
+        if report.exists():
+            return report.read_text()
+        time.sleep(0.1)
+    return "no report: it takes 500 open sockets that stay for some seconds"
 
 
 def _print(samples: Samples, *, top: int, lines: bool) -> None:

@@ -34,7 +34,10 @@ def watch(report: Path) -> None:
         if open_files < _FEW:
             before = tracemalloc.take_snapshot()
         elif open_files > _MANY and before and not report.exists():
-            report.write_text(_compare(before, tracemalloc.take_snapshot(), open_files))
+            text = _compare(before, tracemalloc.take_snapshot(), open_files)
+            unfinished = report.with_suffix(".unfinished")
+            unfinished.write_text(text)
+            unfinished.rename(report)  # Whoever waits for it sees it complete.
 
 
 def _compare(before: tracemalloc.Snapshot, after: tracemalloc.Snapshot, sockets: int) -> str:

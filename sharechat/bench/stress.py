@@ -115,7 +115,8 @@ class SlowMember:
     """One of `members` stops reading while `talkers` talk.
 
     The figures are the latencies of the others, `p99 alone` before the slow member joins,
-    and the seconds until the server closes the slow member.
+    and the seconds until the server resets the slow member's connection. That one is missing
+    if the server closed the connection without a reset.
     """
 
     members: int = 100
@@ -146,6 +147,8 @@ class SlowMember:
             closed = [r.closed[slow.number] for r in replies if slow.number in r.closed]
             if closed:
                 result.figures["closed after"] = closed[0] - command.start
-            else:
+            # A close that the server could still write to the kernel's buffers is followed by no
+            # reset, so the socket of who does not read shows nothing of it.
+            elif target.count_members(room) > len(specs):
                 result.wrong.append("the member that does not read was not closed")
         return result

