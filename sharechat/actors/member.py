@@ -119,6 +119,8 @@ class Member:
                 self._journal.leave(
                     messages.left(self._sources.message_id(), self._room.id, self.identity)
                 )
+            # From now on `deliver` finds the mailbox closed.
+            self._listening = False
             self._mailbox.close()
             self.gone = True
             if self._close is None and trio.current_effective_deadline() == -math.inf:
@@ -138,14 +140,6 @@ class Member:
 
     def deliver(self, batch: Batch) -> bool:
         """Take a batch for the client, without waiting; return False if the member is leaving."""
-        if self.gone:
-            return False
-        waiting = self._waiting
-        if self._listening:
-            waiting += self._connection.backlog
-        if waiting and waiting + batch.size > self._policy.max_waiting_bytes:
-            self.close(TOO_SLOW)
-            return False
         if self._listening and not self._waiting:
             try:
                 if self._connection.offer(batch):
@@ -159,6 +153,12 @@ class Member:
                 log.exception("member failed", room=self._room.id, member=self.id)
                 self.close(INTERNAL_ERROR)
                 return False
+        waiting = self._waiting
+        if self._listening:
+            waiting += self._connection.backlog
+        if waiting and waiting + batch.size > self._policy.max_waiting_bytes:
+            self.close(TOO_SLOW)
+            return False
         try:
             self._sender.send_nowait(batch)
         except trio.WouldBlock:

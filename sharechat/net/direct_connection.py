@@ -84,12 +84,12 @@ class DirectConnection:
     def offer(self, batch: Batch) -> bool:
         if self._closing:  # No data frame may follow the close frame (RFC 6455, section 5.5.1).
             raise ConnectionClosedError
+        transport = self._transport
         frames = batch.once(text_frames)
-        backlog = self._transport.backlog
-        if backlog and backlog + len(frames) > BUFFER:
+        if transport.backlog and transport.backlog + len(frames) > BUFFER:
             return False
         try:
-            self._transport.write(frames)
+            transport.write(frames)
         except GONE:
             raise ConnectionClosedError from None
         return True

@@ -34,13 +34,9 @@ class Transport:
         """Whether the write side has been shut."""
         self.closed = False
         self._stall_timeout = stall_timeout
+        self.backlog = 0
+        """How many bytes wait in the buffer. To be read only."""
         self._outgoing: deque[memoryview] = deque()
-        self._backlog = 0
-
-    @property
-    def backlog(self) -> int:
-        """How many bytes wait in the buffer."""
-        return self._backlog
 
     async def wait_readable(self) -> None:
         """Wait until `read_nowait` has something to return. Cancelling changes nothing."""
@@ -69,7 +65,8 @@ class Transport:
 
     def write(self, data: bytes) -> None:
         """Send `data` as far as that is possible now, and put the rest into the buffer."""
-        self._check()
+        if self.closed:
+            raise trio.ClosedResourceError
         sent = 0
         if not self._outgoing:
             try:
@@ -80,7 +77,7 @@ class Transport:
                 raise trio.BrokenResourceError(str(error)) from error
         if sent < len(data):
             self._outgoing.append(memoryview(data)[sent:])
-            self._backlog += len(data) - sent
+            self.backlog += len(data) - sent
 
     def flush(self) -> None:
         """Send as much of the buffer as is possible now."""
@@ -93,7 +90,7 @@ class Transport:
                 return
             except OSError as error:
                 raise trio.BrokenResourceError(str(error)) from error
-            self._backlog -= sent
+            self.backlog -= sent
             for chunk in chunks:
                 if sent < len(chunk):
                     self._outgoing[0] = chunk[sent:]
@@ -114,11 +111,11 @@ class Transport:
             self._check()
             with trio.move_on_after(self._stall_timeout) as stall:
                 await trio.lowlevel.wait_writable(self.socket)
-            before = self._backlog
+            before = self.backlog
             self.flush()
             # The kernel reports "writable" only when a third of its buffer is free, which may
             # be a megabyte; for a slow reader it is progress if anything fits.
-            if stall.cancelled_caught and self._backlog == before > 0:
+            if stall.cancelled_caught and self.backlog == before > 0:
                 self.abort()
                 raise trio.BrokenResourceError("the peer does not read")
 
@@ -152,7 +149,7 @@ class Transport:
         if not self.closed:
             self.closed = True
             self._outgoing.clear()
-            self._backlog = 0
+            self.backlog = 0
             trio.lowlevel.notify_closing(self.socket)
             self.socket.close()
 
