@@ -1,7 +1,7 @@
 """Messages on their way to the members of one room."""
 
 from collections.abc import Callable, Sequence
-from typing import TypeVar, cast
+from typing import Any, TypeVar
 
 from sharechat.domain.messages import Message, to_json
 
@@ -21,7 +21,7 @@ class Batch:
         self.messages = messages
         self._json: list[bytes] | None = None
         self._size: int | None = None
-        self._encoded: dict[object, object] = {}
+        self._encoded: dict[object, Any] = {}
 
     @property
     def json(self) -> list[bytes]:
@@ -47,6 +47,9 @@ class Batch:
 
     def once(self, encode: Callable[[list[bytes]], T]) -> T:
         """Return `encode(self.json)`. Each `encode` is called once, and its result is kept."""
-        if encode not in self._encoded:
-            self._encoded[encode] = encode(self.json)
-        return cast(T, self._encoded[encode])
+        try:
+            # This runs for each member of a room, so every look-up counts.
+            encoded: T = self._encoded[encode]
+        except KeyError:
+            encoded = self._encoded[encode] = encode(self.json)
+        return encoded

@@ -56,8 +56,9 @@ class Transport:
     async def read(self, max_bytes: int) -> bytes:
         """Wait for bytes and return them, b"" at the end. Cancelling loses nothing."""
         while True:
+            self._check()
             # There nearly always is nothing yet, so trying first would cost a system call.
-            await self.wait_readable()
+            await trio.lowlevel.wait_readable(self.socket)
             try:
                 return self.read_nowait(max_bytes)
             except trio.WouldBlock:
