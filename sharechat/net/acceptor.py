@@ -13,7 +13,6 @@ import structlog
 import trio
 from h11 import LocalProtocolError
 from hypercorn.config import Config
-from hypercorn.trio.tcp_server import TCPServer
 from hypercorn.trio.worker_context import WorkerContext
 from hypercorn.typing import ConnectionState
 from hypercorn.utils import wrap_app
@@ -23,6 +22,7 @@ from sharechat.domain.outcomes import RETRY_AFTER, TOO_MANY
 from sharechat.net.admission import Admission
 from sharechat.net.handover import Asgi, Handover, answering_handshakes, in_state
 from sharechat.net.heartbeat import Heartbeat
+from sharechat.net.http1 import Http1Server
 from sharechat.net.transport import GONE, Transport
 
 log = structlog.get_logger()
@@ -146,8 +146,8 @@ class _Connections:
 
     async def _serve_http(self, handover: Handover) -> None:
         state = ConnectionState(in_state(handover))
-        # TCPServer asks nothing of its stream that a Handover does not have.
-        await TCPServer(self._app, self._config, self._context, state, handover)  # type: ignore[arg-type]
+        # It asks nothing of its stream that a Handover does not have.
+        await Http1Server(self._app, self._config, self._context, state, handover)  # type: ignore[arg-type]
 
 
 async def _turn_away(transport: Transport) -> None:

@@ -9,7 +9,15 @@ from sharechat.domain.batch import Batch
 from sharechat.domain.errors import ConnectionClosedError
 from sharechat.domain.outcomes import NORMAL, Close
 from sharechat.net.decoder import CloseFrame, Decoder, Ping, Text, Violation
-from sharechat.net.frames import CLOSE, PING, PONG, close_frame, frame, text_frames
+from sharechat.net.frames import (
+    CLOSE,
+    PING,
+    PONG,
+    close_frame,
+    frame,
+    next_boundary,
+    text_frames,
+)
 from sharechat.net.transport import GONE, Transport
 
 PING_INTERVAL = 20
@@ -19,7 +27,10 @@ SILENCE = 60
 """Seconds without a byte, while we would read one, after which a peer counts as dead."""
 
 CLOSE_TIMEOUT = 1
-"""Seconds that a closing handshake may take."""
+"""Seconds that a closing handshake may go on without any progress."""
+
+LONGEST_CLOSE = 10
+"""Seconds that a closing handshake may take in all."""
 
 BUFFER = 1 << 16
 """Bytes that may wait in the buffer before `offer` returns False."""
@@ -133,7 +144,7 @@ class DirectConnection:
             return
         self._closing = True
         in_order = False
-        with trio.move_on_after(self._close_timeout, shield=True):
+        with trio.move_on_after(LONGEST_CLOSE, shield=True):
             try:
                 if not self._peer_gone:
                     await self._shake_hands(close or NORMAL)
@@ -146,13 +157,18 @@ class DirectConnection:
             self._transport.abort()
 
     async def _shake_hands(self, close: Close) -> None:
-        """Send a close frame, or answer the peer's (RFC 6455, section 7)."""
+        """Send a close frame, or answer the peer's (RFC 6455, section 7).
+
+        What waits in the buffer is dropped: a client that is behind learns sooner why it is
+        closed, and can come back for the rest.
+        """
+        self._transport.drop_unsent(next_boundary)
         if isinstance(self._end, CloseFrame):
             self._transport.write(frame(CLOSE, self._end.payload))
-            await self._transport.drain()
+            await self._transport.drain(self._close_timeout)
             return
         if isinstance(self._end, Violation):
             close = self._end.close
         self._transport.write(close_frame(close.code, close.reason))
-        await self._transport.drain()
-        await self._transport.aclose(linger=math.inf)
+        await self._transport.drain(self._close_timeout)
+        await self._transport.aclose(self._close_timeout)

@@ -27,6 +27,20 @@ def frame(opcode: int, payload: bytes) -> bytes:
     return head + payload
 
 
+def next_boundary(frames: bytes, position: int) -> int:
+    """Return where the frame ends that `position` is inside of, or `position` between two."""
+    end = 0
+    while end < position:
+        length = frames[end + 1]
+        if length < 126:
+            end += 2 + length
+        elif length == 126:
+            end += 4 + int.from_bytes(frames[end + 2 : end + 4], "big")
+        else:
+            end += 10 + int.from_bytes(frames[end + 2 : end + 10], "big")
+    return end
+
+
 def text_frames(texts: Sequence[bytes]) -> bytes:
     """Return one text frame for each of the texts, which are UTF-8."""
     return b"".join([frame(TEXT, text) for text in texts])

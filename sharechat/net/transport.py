@@ -1,15 +1,23 @@
 """One accepted TCP connection: a socket and the buffer of what it has yet to send."""
 
+import fcntl
 import socket
 import struct
+import sys
+import termios
 from collections import deque
+from collections.abc import Callable
 from contextlib import suppress
 from itertools import islice
+from typing import cast
 
 import trio
 
 STALL_TIMEOUT = 10
 """Seconds without any progress after which `drain` aborts the connection."""
+
+LONGEST_LINGER = 10
+"""Seconds that `aclose` takes at most."""
 
 GONE = (trio.BrokenResourceError, trio.ClosedResourceError)
 """What every method raises once there is no peer to speak to, or no socket."""
@@ -99,18 +107,35 @@ class Transport:
                 sent -= len(chunk)
                 self._outgoing.popleft()
 
-    async def drain(self) -> None:
+    def drop_unsent(self, boundary: Callable[[bytes, int], int]) -> None:
+        """Drop what waits in the buffer, except for the rest of a frame that has been begun.
+
+        `boundary(frames, sent)` returns where that frame ends.
+        """
+        if self._outgoing:
+            first = self._outgoing[0]
+            frames = cast(bytes, first.obj)
+            sent = len(frames) - len(first)
+            rest = memoryview(frames)[sent : boundary(frames, sent)]
+            self._outgoing.clear()
+            self.backlog = len(rest)
+            if rest:
+                self._outgoing.append(rest)
+
+    async def drain(self, stall_timeout: float | None = None) -> None:
         """Wait until the buffer is empty.
 
         Aborts the connection, and raises BrokenResourceError, if nothing at all could be sent
         for `stall_timeout` seconds. Cancelling loses nothing: the next call goes on.
         """
+        if stall_timeout is None:
+            stall_timeout = self._stall_timeout
         if not self._outgoing:
             await trio.lowlevel.checkpoint()
             return
         while self._outgoing:
             self._check()
-            with trio.move_on_after(self._stall_timeout) as stall:
+            with trio.move_on_after(stall_timeout) as stall:
                 await trio.lowlevel.wait_writable(self.socket)
             before = self.backlog
             self.flush()
@@ -128,19 +153,40 @@ class Transport:
                 self.socket.shutdown(socket.SHUT_WR)
 
     async def aclose(self, linger: float) -> None:
-        """Shut the write side, wait up to `linger` seconds for the peer to close, and close.
+        """Shut the write side, wait for the peer to read everything and to close, and close.
 
-        A socket that is closed with something unread is reset, and then the peer may never
-        see what was written; so what still comes is read and dropped. If cancelled, the
-        socket is closed at once.
+        Waits up to `linger` seconds, and again if the peer has read something in that time,
+        but no longer than LONGEST_LINGER in all. A peer that has not read everything by then
+        is reset; if cancelled, the socket is closed at once. A socket that is closed with
+        something unread is reset, too, and then the peer may never see what was written; so
+        what still comes is read and dropped.
         """
+        if self.closed:
+            await trio.lowlevel.checkpoint()
+            return
+        give_up_at = trio.current_time() + LONGEST_LINGER
         try:
             self.shut_write()
-            with trio.move_on_after(linger), suppress(*GONE):
-                while await self.read(1 << 16):
-                    pass
+            unread = self._unread_by_peer()
+            while await self._outlasts(linger):
+                before, unread = unread, self._unread_by_peer()
+                if unread >= before or trio.current_time() >= give_up_at:
+                    if unread:
+                        self.abort()
+                    return
         finally:
             self.close()
+
+    async def _outlasts(self, seconds: float) -> bool:
+        """Drop what comes for so long; return whether the peer has still not closed."""
+        with trio.move_on_after(seconds) as patience, suppress(*GONE):
+            while await self.read(1 << 16):
+                pass
+        return patience.cancelled_caught
+
+    def _unread_by_peer(self) -> int:
+        """Return how many bytes the kernel holds that the peer has not acknowledged."""
+        return int.from_bytes(fcntl.ioctl(self.socket, termios.TIOCOUTQ, bytes(4)), sys.byteorder)
 
     def close(self) -> None:
         """Close the socket; what the kernel holds is still delivered. May be called again.

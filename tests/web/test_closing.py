@@ -4,6 +4,9 @@ from contextlib import suppress
 
 import pytest
 import trio
+from trio.testing import wait_all_tasks_blocked
+from wsproto.connection import Connection, ConnectionType
+from wsproto.events import CloseConnection, Event, TextMessage
 from wsproto.frame_protocol import Opcode
 
 from sharechat.domain.errors import ConnectionClosedError
@@ -56,6 +59,45 @@ async def test_a_peer_that_falls_behind_and_reads_on_hears_why() -> None:
         nursery.start_soon(connection.aclose, TOO_SLOW)
         assert (await peer.hear_close()).code == 1013
         assert await peer.ends()
+        await peer.stream.aclose()
+
+
+@pytest.mark.parametrize("rate", [100_000, 2_000_000])
+async def test_a_slow_reader_hears_why_it_is_closed(rate: int) -> None:
+    # In real time, since it is the kernel that holds what the client has yet to read.
+    async with websockets(buffers=1 << 16) as (connection, peer):
+        while connection.offer(batch("x" * 10_000)):
+            pass
+        assert connection.backlog > 30_000
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(connection.aclose, TOO_SLOW)
+            received = b""
+            with trio.fail_after(DEADLINE):
+                while data := await peer.stream.receive_some(rate // 20):
+                    received += data
+                    await trio.sleep(len(data) / rate)
+        *texts, close = parse_frames(received)
+        assert all(isinstance(event, TextMessage) for event in texts)
+        assert isinstance(close, CloseConnection)
+        assert close.code == TOO_SLOW.code
+
+
+def parse_frames(data: bytes) -> list[Event]:
+    """Return what a client hears; a frame that is cut off raises or is missing."""
+    client = Connection(ConnectionType.CLIENT)
+    client.receive_data(data)
+    return list(client.events())
+
+
+async def test_what_waits_is_dropped_at_a_frames_boundary() -> None:
+    async with websockets(buffers=4096) as (connection, peer), trio.open_nursery() as nursery:
+        while connection.offer(batch("x" * 3000, "y" * 3000)):
+            pass
+        waiting = connection.backlog
+        nursery.start_soon(connection.aclose, TOO_SLOW)
+        await wait_all_tasks_blocked()
+        assert connection.backlog < 3500 < waiting
+        assert (await peer.hear_close()).code == 1013
         await peer.stream.aclose()
 
 

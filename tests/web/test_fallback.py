@@ -20,9 +20,7 @@ from sharechat.config import Settings
 from sharechat.domain.ids import new_room_id
 from sharechat.domain.messages import RoomInfo
 from tests.harness.deadline import DEADLINE
-from tests.harness.http import history, make_room, texts
 from tests.harness.peer import text
-from tests.harness.process import SharechatProcess
 
 
 async def test_a_websocket_works_over_tls(nursery: trio.Nursery, tmp_path: Path) -> None:
@@ -89,15 +87,21 @@ class Http2Talker:
                     self._frames.receive_bytes(event.data)
 
 
-async def test_a_websocket_works_over_http2_to_sharechat_serve() -> None:
-    with SharechatProcess() as server:
-        room = make_room(server.url)
-        with trio.fail_after(DEADLINE):
-            async with await trio.open_tcp_stream("127.0.0.1", server.port) as stream:
-                talker = Http2Talker(stream)
-                await talker.open(f"/api/serve/{room}")
-                assert json.loads(await talker.hear())["type"] == "joined"
-                await talker.say("hello")
-                assert json.loads(await talker.hear())["message"] == "hello"
-        assert texts(history(server.url, room)) == ["hello"]
-        assert server.stop() == 0
+async def test_a_websocket_works_over_http2_on_plain_hypercorn(nursery: trio.Nursery) -> None:
+    config = Config()
+    config.bind = ["127.0.0.1:0"]
+    config.errorlog = None
+    server = build(Settings())
+    room = RoomInfo(new_room_id(), "Imperfect Seat")
+    await server.stores.repository.create_room(room, b"")
+    with trio.fail_after(DEADLINE):
+        (url,) = await nursery.start(
+            partial(serve, server.app, config, shutdown_trigger=trio.sleep_forever)
+        )
+        async with await trio.open_tcp_stream("127.0.0.1", int(url.rpartition(":")[2])) as stream:
+            talker = Http2Talker(stream)
+            await talker.open(f"/api/serve/{room.id}")
+            assert json.loads(await talker.hear())["type"] == "joined"
+            await talker.say("hello")
+            assert json.loads(await talker.hear())["message"] == "hello"
+    nursery.cancel_scope.cancel()

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from wsproto.connection import Connection, ConnectionType
 from wsproto.events import CloseConnection, Ping, TextMessage
 
-from sharechat.net.frames import PING, close_frame, frame, text_frames
+from sharechat.net.frames import PING, close_frame, frame, next_boundary, text_frames
 
 
 def heard(data: bytes) -> list[object]:
@@ -30,6 +30,14 @@ def test_a_text_of_any_length_arrives(length: int) -> None:
 
 def test_a_ping_carries_its_payload() -> None:
     assert heard(frame(PING, b"there?")) == [Ping(b"there?")]
+
+
+@given(st.lists(st.binary(max_size=70_000), max_size=5), st.integers(min_value=0))
+def test_the_next_boundary_is_the_end_of_the_frame(payloads: list[bytes], position: int) -> None:
+    frames = text_frames(payloads)
+    ends = [len(text_frames(payloads[:count])) for count in range(len(payloads) + 1)]
+    position %= len(frames) + 1
+    assert next_boundary(frames, position) == min(end for end in ends if end >= position)
 
 
 @given(st.text())
