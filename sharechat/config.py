@@ -252,8 +252,9 @@ OPTIONS: Sequence[Callable[[], click.Option]] = (
         envvar="SHARECHAT_TRUSTED_PROXY",
         type=Network(),
         multiple=True,
-        help="An address or network (10.0.0.0/8) of proxies whose X-Forwarded-For tells "
-        "the client's address. Repeatable; the variable takes several, separated by spaces.",
+        help="An address or network (10.0.0.0/8) of proxies whose X-Forwarded-For or "
+        "Forwarded tells the client's address. Repeatable; the variable takes several, separated "
+        "by spaces.",
     ),
     _option(
         "--log-level",

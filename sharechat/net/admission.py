@@ -3,9 +3,9 @@
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from ipaddress import ip_address, ip_network
 
 from sharechat.domain.errors import FullError, TooManyConnectionsError
+from sharechat.net.addresses import Address, Proxies, grouped, parse
 
 
 class Admission:
@@ -15,8 +15,8 @@ class Admission:
     the check and the reservation, and is given back at the end of the block.
 
     A connection from a trusted proxy does not count as the proxy's. A member that comes
-    through one counts for the address in its X-Forwarded-For; that of anybody else is not
-    believed.
+    through one counts for the address in its X-Forwarded-For or Forwarded; those of anybody
+    else are not believed.
     """
 
     def __init__(
@@ -24,32 +24,37 @@ class Admission:
     ) -> None:
         self._max_members = max_members
         self._max_per_address = max_per_address
-        self._trusted = [ip_network(proxy) for proxy in trusted_proxies]
+        self._proxies = Proxies(trusted_proxies)
         self._members = 0
-        self._connections: Counter[str] = Counter()
+        # It has an entry only for addresses with a connection.
+        self._connections: Counter[Address] = Counter()
 
     @contextmanager
-    def admit_connection(self, address: str) -> Iterator[None]:
-        """Count a connection from `address`. Raises TooManyConnectionsError."""
-        if self._is_trusted(address):
+    def admit_connection(self, peer: str) -> Iterator[None]:
+        """Count a connection from `peer`. Raises TooManyConnectionsError."""
+        address = parse(peer)
+        if address in self._proxies:
             yield
         else:
             with self._count(address):
                 yield
 
     @contextmanager
-    def admit_member(self, peer: str, forwarded_for: Sequence[str]) -> Iterator[None]:
+    def admit_member(
+        self, peer: str, forwarded_for: Sequence[str], forwarded: Sequence[str]
+    ) -> Iterator[None]:
         """Count a member whose connection comes from `peer`.
 
-        `forwarded_for` are the values of its X-Forwarded-For headers. Raises FullError, and
-        TooManyConnectionsError.
+        `forwarded_for` and `forwarded` are the values of its X-Forwarded-For and Forwarded
+        headers. Raises FullError, and TooManyConnectionsError.
         """
         if self._members >= self._max_members:
             raise FullError
         self._members += 1
         try:
-            if self._is_trusted(peer):
-                with self._count(self._client(forwarded_for)):
+            address = parse(peer)
+            if address in self._proxies:
+                with self._count(self._proxies.client(address, forwarded_for, forwarded)):
                     yield
             else:
                 yield  # `admit_connection` has counted its address.
@@ -57,29 +62,14 @@ class Admission:
             self._members -= 1
 
     @contextmanager
-    def _count(self, address: str) -> Iterator[None]:
-        if self._connections[address] >= self._max_per_address:
+    def _count(self, address: Address) -> Iterator[None]:
+        one = grouped(address)
+        if self._connections[one] >= self._max_per_address:
             raise TooManyConnectionsError
-        self._connections[address] += 1
+        self._connections[one] += 1
         try:
             yield
         finally:
-            self._connections[address] -= 1
-            if not self._connections[address]:
-                del self._connections[address]
-
-    def _is_trusted(self, address: str) -> bool:
-        if not self._trusted:
-            return False
-        try:
-            ip = ip_address(address)
-        except ValueError:
-            return False
-        return any(ip in network for network in self._trusted)
-
-    def _client(self, forwarded_for: Sequence[str]) -> str:
-        """Return the last address that is not a trusted proxy's: whom the first proxy saw."""
-        for hop in reversed([hop.strip() for hop in ",".join(forwarded_for).split(",")]):
-            if not self._is_trusted(hop):
-                return hop
-        return "unknown"
+            self._connections[one] -= 1
+            if not self._connections[one]:
+                del self._connections[one]

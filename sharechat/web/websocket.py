@@ -19,6 +19,7 @@ from sharechat.net.decoder import Decoder
 from sharechat.net.handover import find_handover
 from sharechat.web.asgi_connection import AsgiConnection
 from sharechat.web.origins import is_allowed
+from sharechat.web.peers import peer_of
 from sharechat.web.problems import ProblemError
 
 
@@ -80,10 +81,8 @@ class WebsocketRoute:
         if not is_allowed(origin, session.headers.get("Host", ""), self._allowed_origins):
             raise ProblemError(ORIGIN_NOT_ALLOWED, f"Pages of {origin} may not use this server.")
         decoder = self._make_decoder(session)
-        peer, _ = session.scope.get("client") or ("", 0)
-        forwarded_for = session.headers.getlist("X-Forwarded-For")
         with ExitStack() as place:
-            place.enter_context(self._admission.admit_member(peer, forwarded_for))
+            place.enter_context(self._admission.admit_member(*peer_of(session)))
             room = await self._controller.rooms.open_room(parse_room_id(room_id))
             after = None
             if (cursor := session.args.get("after")) is not None:

@@ -131,3 +131,21 @@ def test_clients_of_a_trusted_proxy_are_counted_by_their_forwarded_address(
     wait_until(lambda: visitors.join(one))
     assert not visitors.join(one)
     stop(visitors)
+
+
+def test_an_ipv4_proxy_is_trusted_when_listening_on_ipv6_too(stack: ExitStack) -> None:
+    flags = ("--host", "::", "--trusted-proxy", "127.0.0.1", "--max-per-address", "1")
+    visitors = serve(stack, *flags)
+    # The proxy has no limit, and its clients are told apart, however it writes their addresses.
+    assert visitors.join("X-Forwarded-For: 1.1.1.1:4711")
+    assert visitors.join("X-Forwarded-For: 2.2.2.2")
+    assert visitors.join("X-Forwarded-For: [2001:db8::1]:80")
+    assert visitors.join('Forwarded: for="[2001:db8:0:1::1]:80";proto=https')
+    assert not visitors.join("X-Forwarded-For: [::ffff:1.1.1.1]")
+    assert not visitors.join("X-Forwarded-For: 2001:db8::2")
+    assert not visitors.join('Forwarded: for="2.2.2.2:80"')
+    # Where every hop is trusted, the first one counts, which here is the proxy itself.
+    assert visitors.join()
+    assert not visitors.join()
+    assert visitors.join("Forwarded: for=3.3.3.3, for=127.0.0.1")
+    stop(visitors)
