@@ -96,7 +96,6 @@ def build(
         controller,
         stores.repository,
         admission,
-        allowed_origins=settings.allowed_origin,
         max_message_bytes=settings.max_message_bytes,
     )
     app = make_app(
@@ -106,6 +105,7 @@ def build(
         websocket_route,
         sources=sources,
         allowed_origins=settings.allowed_origin,
+        allowed_hosts=settings.allowed_host,
         run=run,
     )
     server = Server(stores, controller, admission, app)

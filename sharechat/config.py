@@ -1,5 +1,6 @@
 """The settings. Each is a flag and an environment variable, checked once at the start."""
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from ipaddress import ip_network
@@ -21,6 +22,7 @@ class Settings:
     host: str = "127.0.0.1"
     port: int = 8080
     allowed_origin: tuple[str, ...] = ()
+    allowed_host: tuple[str, ...] = ()
     room_ttl: float = 24 * 3600
     max_message_bytes: int = 16 * 1024
     message_rate: float = 20
@@ -162,6 +164,17 @@ class Origin(click.ParamType):  # type: ignore[type-arg]
         return value.lower()
 
 
+class Host(click.ParamType):  # type: ignore[type-arg]
+    """A name for this server, without a port, or * for any."""
+
+    name = "name"
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        if value != "*" and not re.fullmatch(r"\w([\w.-]*\w)?", value, re.ASCII):
+            self.fail(f"{value!r} is not a name such as chat.example, or *.", param, ctx)
+        return value.lower()
+
+
 def _option(*names: str, **attributes: Any) -> Callable[[], click.Option]:
     return lambda: click.Option(names, show_envvar=True, show_default=True, **attributes)
 
@@ -184,6 +197,15 @@ OPTIONS: Sequence[Callable[[], click.Option]] = (
         multiple=True,
         help="An origin whose pages may use the server, besides the server's own host; "
         "* allows all. Repeatable; the variable takes several, separated by spaces.",
+    ),
+    _option(
+        "--allowed-host",
+        envvar="SHARECHAT_ALLOWED_HOST",
+        type=Host(),
+        multiple=True,
+        help="A name that clients may reach the server by, without a port, besides localhost and "
+        "IP addresses; * allows all. By default any name, except for connections to a loopback "
+        "address. Repeatable; the variable takes several, separated by spaces.",
     ),
     _option(
         "--database-url",

@@ -72,6 +72,7 @@ BAD_CURSOR = Problem(400, "bad-cursor", "No such message in the room", False)
 KEY_MISSING = Problem(401, "key-missing", "The room's key is needed", False)
 WRONG_KEY = Problem(403, "wrong-key", "Not the room's key", False)
 ORIGIN_NOT_ALLOWED = Problem(403, "origin-not-allowed", "Origin not allowed", False)
+HOST_NOT_ALLOWED = Problem(403, "host-not-allowed", "Host not allowed", False)
 ROOM_NOT_FOUND = Problem(404, "room-not-found", "No such room", False)
 NOT_A_WEBSOCKET = Problem(426, "not-a-websocket", "A websocket is needed here", False)
 TOO_MANY = Problem(429, "too-many", "Too many connections from this address", True)
@@ -85,6 +86,7 @@ PROBLEMS = (
     KEY_MISSING,
     WRONG_KEY,
     ORIGIN_NOT_ALLOWED,
+    HOST_NOT_ALLOWED,
     ROOM_NOT_FOUND,
     NOT_A_WEBSOCKET,
     TOO_MANY,

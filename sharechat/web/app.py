@@ -10,7 +10,7 @@ from quart_trio import QuartTrio
 from sharechat.actors.controller import Controller
 from sharechat.domain.ports import Queue, Repository
 from sharechat.domain.sources import Sources
-from sharechat.web import problems
+from sharechat.web import origins, problems
 from sharechat.web.rest import ROOM_KEY_HEADER, rest
 from sharechat.web.websocket import WebsocketRoute, WebsocketSession
 
@@ -26,6 +26,7 @@ def make_app(
     *,
     sources: Sources,
     allowed_origins: Collection[str],
+    allowed_hosts: Collection[str],
     run: Callable[..., Awaitable[None]],
 ) -> QuartTrio:
     """Return the application over these parts.
@@ -37,9 +38,10 @@ def make_app(
     app.asgi_websocket_class = WebsocketSession
     app.config["MAX_CONTENT_LENGTH"] = _MAX_BODY_BYTES
     problems.install(app)
+    origins.install(app, allowed_origins, allowed_hosts)
     api = rest(controller.rooms, repository, queue, sources)
     if allowed_origins:
-        # Not for the websocket, whose origins have a rule of their own.
+        # Which pages may read; which may change something or join is checked in `origins`.
         cors(
             api,
             allow_origin="*" if "*" in allowed_origins else list(allowed_origins),

@@ -1,6 +1,5 @@
 """The websocket endpoint: turns handshakes into members."""
 
-from collections.abc import Collection
 from contextlib import ExitStack
 from functools import partial
 
@@ -12,13 +11,12 @@ from trio import Nursery
 
 from sharechat.actors.controller import Controller
 from sharechat.domain.ids import parse_message_id, parse_room_id
-from sharechat.domain.outcomes import BAD_QUERY, ORIGIN_NOT_ALLOWED
+from sharechat.domain.outcomes import BAD_QUERY
 from sharechat.domain.ports import Repository
 from sharechat.net.admission import Admission
 from sharechat.net.decoder import Decoder
 from sharechat.net.handover import find_handover
 from sharechat.web.asgi_connection import AsgiConnection
-from sharechat.web.origins import is_allowed
 from sharechat.web.peers import peer_of
 from sharechat.web.problems import ProblemError
 
@@ -54,13 +52,11 @@ class WebsocketRoute:
         repository: Repository,
         admission: Admission,
         *,
-        allowed_origins: Collection[str],
         max_message_bytes: int,
     ) -> None:
         self._controller = controller
         self._repository = repository
         self._admission = admission
-        self._allowed_origins = allowed_origins
         self._max_message_bytes = max_message_bytes
 
     def blueprint(self) -> Blueprint:
@@ -77,9 +73,6 @@ class WebsocketRoute:
 
         Raises what the handshake is refused for: errors of the domain, and ProblemError.
         """
-        origin = session.headers.get("Origin")
-        if not is_allowed(origin, session.headers.get("Host", ""), self._allowed_origins):
-            raise ProblemError(ORIGIN_NOT_ALLOWED, f"Pages of {origin} may not use this server.")
         decoder = self._make_decoder(session)
         with ExitStack() as place:
             place.enter_context(self._admission.admit_member(*peer_of(session)))
