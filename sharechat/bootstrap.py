@@ -86,6 +86,10 @@ def build(
     admission = Admission(
         max_members=settings.max_members,
         max_per_address=settings.max_per_address,
+        room_rate=settings.room_rate,
+        join_rate=settings.join_rate,
+        message_rate=settings.message_rate,
+        message_burst=settings.message_burst,
         trusted_proxies=settings.trusted_proxy,
     )
 
@@ -104,6 +108,7 @@ def build(
         stores.queue,
         websocket_route,
         sources=sources,
+        admit_room=admission.admit_room,
         allowed_origins=settings.allowed_origin,
         allowed_hosts=settings.allowed_host,
         run=run,

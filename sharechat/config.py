@@ -27,6 +27,8 @@ class Settings:
     max_message_bytes: int = 16 * 1024
     message_rate: float = 20
     message_burst: int = 40
+    room_rate: float = 2
+    join_rate: float = 40
     log_level: str = "info"
     log_json: bool = False
     database_url: str | None = None
@@ -246,7 +248,8 @@ OPTIONS: Sequence[Callable[[], click.Option]] = (
         envvar="SHARECHAT_MESSAGE_RATE",
         type=Rate(0),
         default=Settings.message_rate,
-        help="Messages a second from one member; 0 sets no limit.",
+        help="Messages a second from one member, and a tenth of those of one address; "
+        "0 sets no limit.",
     ),
     _option(
         "--message-burst",
@@ -254,6 +257,22 @@ OPTIONS: Sequence[Callable[[], click.Option]] = (
         type=click.IntRange(1),
         default=Settings.message_burst,
         help="How many messages a member may send at once before the rate holds.",
+    ),
+    _option(
+        "--room-rate",
+        envvar="SHARECHAT_ROOM_RATE",
+        type=Rate(0),
+        default=Settings.room_rate,
+        help="Rooms a second that one address may make, after a burst of those of a hundred "
+        "seconds; 0 sets no limit.",
+    ),
+    _option(
+        "--join-rate",
+        envvar="SHARECHAT_JOIN_RATE",
+        type=Rate(0),
+        default=Settings.join_rate,
+        help="How often a second one address may join rooms, after a burst of what it may do in "
+        "a hundred seconds; 0 sets no limit.",
     ),
     _option(
         "--max-members",

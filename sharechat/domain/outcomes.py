@@ -9,7 +9,7 @@ from sharechat.domain import errors
 from sharechat.domain.messages import to_json
 
 RETRY_AFTER = 5
-"""Seconds after which a client should try again, where that makes sense."""
+"""Seconds after which a client should try again, unless the error itself says when."""
 
 
 class Close(NamedTuple):
@@ -76,6 +76,7 @@ HOST_NOT_ALLOWED = Problem(403, "host-not-allowed", "Host not allowed", False)
 ROOM_NOT_FOUND = Problem(404, "room-not-found", "No such room", False)
 NOT_A_WEBSOCKET = Problem(426, "not-a-websocket", "A websocket is needed here", False)
 TOO_MANY = Problem(429, "too-many", "Too many connections from this address", True)
+TOO_FAST = Problem(429, "too-fast", "Too many rooms or joins from this address", True)
 FULL = Problem(503, "full", "The server is full", True)
 UNAVAILABLE = Problem(503, "unavailable", "The rooms cannot be reached", True)
 STOPPING = Problem(503, "stopping", "The server is stopping", True)
@@ -90,6 +91,7 @@ PROBLEMS = (
     ROOM_NOT_FOUND,
     NOT_A_WEBSOCKET,
     TOO_MANY,
+    TOO_FAST,
     FULL,
     UNAVAILABLE,
     STOPPING,
@@ -101,6 +103,7 @@ PROBLEM_OF: dict[type[errors.SharechatError], Problem] = {
     errors.WrongKeyError: WRONG_KEY,
     errors.UnavailableError: UNAVAILABLE,
     errors.TooManyConnectionsError: TOO_MANY,
+    errors.TooFastError: TOO_FAST,
     errors.FullError: FULL,
     errors.StoppingError: STOPPING,
 }

@@ -1,6 +1,6 @@
 """The ASGI application: its routes, and the life of the server within ASGI's lifespan."""
 
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -25,6 +25,7 @@ def make_app(
     websocket_route: WebsocketRoute,
     *,
     sources: Sources,
+    admit_room: Callable[[str, Sequence[str], Sequence[str]], None],
     allowed_origins: Collection[str],
     allowed_hosts: Collection[str],
     run: Callable[..., Awaitable[None]],
@@ -39,7 +40,7 @@ def make_app(
     app.config["MAX_CONTENT_LENGTH"] = _MAX_BODY_BYTES
     problems.install(app)
     origins.install(app, allowed_origins, allowed_hosts)
-    api = rest(controller.rooms, repository, queue, sources)
+    api = rest(controller.rooms, repository, queue, sources, admit_room)
     if allowed_origins:
         # Which pages may read; which may change something or join is checked in `origins`.
         cors(

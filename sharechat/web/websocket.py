@@ -75,13 +75,13 @@ class WebsocketRoute:
         """
         decoder = self._make_decoder(session)
         with ExitStack() as place:
-            place.enter_context(self._admission.admit_member(*peer_of(session)))
+            messages = place.enter_context(self._admission.admit_member(*peer_of(session)))
             room = await self._controller.rooms.open_room(parse_room_id(room_id))
             after = None
             if (cursor := session.args.get("after")) is not None:
                 after = await self._repository.find(room.id, parse_message_id(cursor))
             await session.accept()
-            serve = partial(self._controller.serve_room, room, after=after)
+            serve = partial(self._controller.serve_room, room, after=after, messages=messages)
             if handover := find_handover(session.scope):
                 handover.take(decoder, serve, place.pop_all())
             else:

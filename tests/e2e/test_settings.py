@@ -75,6 +75,8 @@ def _assert_refused(
         ("--message-rate", "-1"),
         ("--message-rate", "nan"),
         ("--message-burst", "0"),
+        ("--room-rate", "-1"),
+        ("--join-rate", "inf"),
         ("--log-level", "loud"),
         ("--workers", "0"),
         ("--workers", "2"),

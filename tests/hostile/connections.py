@@ -261,7 +261,8 @@ def main() -> None:
     parser.add_argument("--at-once", type=int, default=200)
     parser.add_argument("--nginx", action="store_true", help="go through nginx")
     words = parser.parse_args()
-    with SharechatProcess("--log-level", "error", "--trusted-proxy", "127.0.0.1") as server:
+    unlimited = ("--room-rate", "0", "--join-rate", "0", "--trusted-proxy", "127.0.0.1")
+    with SharechatProcess("--log-level", "error", *unlimited) as server:
         through = nginx(server.port) if words.nginx else contextlib.nullcontext(server.port)
         with through as port:
             leaks = trio.run(_try_all, server, port, words.count, words.at_once)
