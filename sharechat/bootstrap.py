@@ -59,17 +59,18 @@ def open_stores(settings: Settings) -> Stores:
     Raises ValueError, with a sentence for the user, if a URL is wrong.
     """
     if not (settings.database_url and settings.redis_url):
-        return Stores(MemoryRepository(), MemoryBus().queue())
+        repository = MemoryRepository(max_bytes=settings.max_memory)
+        return Stores(repository, MemoryBus().queue())
     # Imported here because a server in memory need not wait for these.
     from sharechat.adapters.postgres import PostgresRepository, migrate
     from sharechat.adapters.redis import RedisQueue
 
-    repository = PostgresRepository(settings.database_url)
+    postgres = PostgresRepository(settings.database_url)
     return Stores(
-        repository,
+        postgres,
         RedisQueue(settings.redis_url),
         prepare=partial(migrate, settings.database_url),
-        clean_up=repository.aclose,
+        clean_up=postgres.aclose,
     )
 
 

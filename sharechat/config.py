@@ -37,6 +37,7 @@ class Settings:
     max_members: int = 16384
     max_per_address: int = 4096
     trusted_proxy: tuple[str, ...] = ()
+    max_memory: int = 512 << 20
 
     def __post_init__(self) -> None:
         """Raise click.UsageError, with a sentence for the user, if settings conflict."""
@@ -118,6 +119,25 @@ class Duration(click.ParamType):  # type: ignore[type-arg] # generic in new clic
         if not 0 < seconds < float("inf"):
             self.fail(f"{value!r} must be longer than zero.", param, ctx)
         return seconds
+
+
+_SIZES = {"KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30}
+
+
+class Size(click.ParamType):  # type: ignore[type-arg]
+    """Bytes, or a number with the unit KiB, MiB or GiB, such as 512MiB."""
+
+    name = "size"
+
+    def convert(
+        self, value: str | int, param: click.Parameter | None, ctx: click.Context | None
+    ) -> int:
+        if isinstance(value, int):
+            return value
+        number, unit = (value[:-3], value[-3:]) if value[-3:] in _SIZES else (value, "")
+        if not re.fullmatch(r"[0-9]{1,15}", number) or not int(number):
+            self.fail(f"{value!r} is not a size such as 100000, 64MiB or 2GiB.", param, ctx)
+        return int(number) * _SIZES.get(unit, 1)
 
 
 class Network(click.ParamType):  # type: ignore[type-arg]
@@ -273,6 +293,14 @@ OPTIONS: Sequence[Callable[[], click.Option]] = (
         default=Settings.join_rate,
         help="How often a second one address may join rooms, after a burst of what it may do in "
         "a hundred seconds; 0 sets no limit.",
+    ),
+    _option(
+        "--max-memory",
+        envvar="SHARECHAT_MAX_MEMORY",
+        type=Size(),
+        default="512MiB",
+        help="How much a process without --database-url keeps of rooms and messages, such as "
+        "64MiB or 2GiB. Past it messages fail and no rooms are made.",
     ),
     _option(
         "--max-members",

@@ -61,7 +61,7 @@ class StoppingError(SharechatError):
 
 
 class FullError(SharechatError):
-    """This process has as many members as it may have."""
+    """This process has as many members, or keeps as much in memory, as it may."""
 
     def __init__(self) -> None:
         super().__init__("The server is full.")

@@ -8,7 +8,7 @@ import pytest
 import trio
 
 from tests.harness.deadline import DEADLINE, wait_until
-from tests.harness.http import fetch, make_room
+from tests.harness.http import fetch, history, make_room, texts
 from tests.harness.peer import upgrade
 from tests.harness.process import SharechatProcess
 from tests.harness.talker import join
@@ -196,4 +196,31 @@ async def test_the_members_of_one_address_share_a_limit_on_messages(nursery: tri
         assert trio.current_time() - began < 0.8
         await talkers[0].hear_chats(10)
         assert trio.current_time() - began > 0.9
+        assert server.stop() == 0
+
+
+async def test_past_its_memory_a_server_keeps_what_it_has(nursery: trio.Nursery) -> None:
+    with SharechatProcess("--max-memory", "2MiB", "--message-rate", "0") as server:
+        room = make_room(server.url)
+        talker = await join(nursery, server.ws_url(room))
+        stored = []
+        for size in (16_000, 1):  # Where no long message fits any more, a short one may.
+            while True:
+                await talker.say("x" * size)
+                answer = await talker.hear_type("chat", "failed")
+                if answer["type"] == "failed":
+                    break
+                stored.append(answer["message"])
+            assert "full" in answer["message"]
+        assert 1_600_000 < len("".join(stored)) < 2_000_000
+        refused = fetch(f"{server.url}/api/room", "POST")
+        assert refused.status == 503
+        assert refused.json["type"] == "tag:sharechat.dev,2026:full"
+        assert "Retry-After" in refused.headers
+        # The room can be read, joined and left; its members stay.
+        assert texts(history(server.url, room)) == stored
+        other = await join(nursery, server.ws_url(room))
+        assert (await other.hear())["type"] == "joined"
+        await other.close()
+        assert (await talker.hear_type("left"))["type"] == "left"
         assert server.stop() == 0
