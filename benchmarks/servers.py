@@ -64,12 +64,13 @@ def running_stores() -> Iterator[Stores]:
 def sharechat(
     flags: Sequence[str] = (), *, program: Sequence[str] = ("-m", "sharechat")
 ) -> Iterator[Server]:
-    """Run `sharechat serve` with these flags and without a limit on the message rate.
+    """Run `sharechat serve` with these flags and without a limit on any rate.
 
     `program` is what Python runs. Raises RuntimeError if the server does not start.
     """
-    command = [sys.executable, *program, "serve", "--message-rate", "0"]
-    with _process([*command, "--log-level", "warning", *flags]) as server:
+    command = [sys.executable, *program, "serve", "--log-level", "warning"]
+    unlimited = ["--message-rate", "0", "--room-rate", "0", "--join-rate", "0"]
+    with _process([*command, *unlimited, *flags]) as server:
         yield server
 
 

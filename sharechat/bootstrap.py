@@ -59,17 +59,18 @@ def open_stores(settings: Settings) -> Stores:
     Raises ValueError, with a sentence for the user, if a URL is wrong.
     """
     if not (settings.database_url and settings.redis_url):
-        return Stores(MemoryRepository(), MemoryBus().queue())
+        repository = MemoryRepository(max_bytes=settings.max_memory)
+        return Stores(repository, MemoryBus().queue())
     # Imported here because a server in memory need not wait for these.
     from sharechat.adapters.postgres import PostgresRepository, migrate
     from sharechat.adapters.redis import RedisQueue
 
-    repository = PostgresRepository(settings.database_url)
+    postgres = PostgresRepository(settings.database_url)
     return Stores(
-        repository,
+        postgres,
         RedisQueue(settings.redis_url),
         prepare=partial(migrate, settings.database_url),
-        clean_up=repository.aclose,
+        clean_up=postgres.aclose,
     )
 
 
@@ -86,6 +87,10 @@ def build(
     admission = Admission(
         max_members=settings.max_members,
         max_per_address=settings.max_per_address,
+        room_rate=settings.room_rate,
+        join_rate=settings.join_rate,
+        message_rate=settings.message_rate,
+        message_burst=settings.message_burst,
         trusted_proxies=settings.trusted_proxy,
     )
 
@@ -96,7 +101,6 @@ def build(
         controller,
         stores.repository,
         admission,
-        allowed_origins=settings.allowed_origin,
         max_message_bytes=settings.max_message_bytes,
     )
     app = make_app(
@@ -105,7 +109,9 @@ def build(
         stores.queue,
         websocket_route,
         sources=sources,
+        admit_room=admission.admit_room,
         allowed_origins=settings.allowed_origin,
+        allowed_hosts=settings.allowed_host,
         run=run,
     )
     server = Server(stores, controller, admission, app)

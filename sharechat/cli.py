@@ -44,7 +44,7 @@ def cli() -> None:
 
 
 def _serve(**params: Any) -> None:
-    """Serve until SIGTERM or Ctrl-C.
+    """Serve until SIGTERM, SIGHUP or Ctrl-C.
 
     Alone, with everything in memory; or, given --database-url and --redis-url, as one of
     any number of processes that serve the same rooms.
@@ -104,9 +104,10 @@ def _serve_alone(settings: Settings, listener: socket.socket, *, is_worker: bool
 
 async def _run(server: Server, listener: socket.socket, is_worker: bool) -> Exception | None:
     """Serve until a signal comes; return why the server cannot start, if it cannot."""
-    # So that a second signal changes nothing, even while the process comes to its end.
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    stop_signals = workers.stop_signals()
+    for number in stop_signals:
+        # So that a second signal changes nothing, even while the process comes to its end.
+        signal.signal(number, signal.SIG_IGN)
     told_to_stop = trio.Event()
     starting = trio.CancelScope()
 
@@ -116,7 +117,7 @@ async def _run(server: Server, listener: socket.socket, is_worker: bool) -> Exce
         starting.cancel()
 
     started = partial(print, workers.READY, flush=True) if is_worker else partial(_greet, listener)
-    with listener, trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+    with listener, trio.open_signal_receiver(*stop_signals) as signals:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(watch, signals.__anext__)
             if is_worker:

@@ -1,5 +1,6 @@
 """The settings. Each is a flag and an environment variable, checked once at the start."""
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from ipaddress import ip_network
@@ -21,10 +22,13 @@ class Settings:
     host: str = "127.0.0.1"
     port: int = 8080
     allowed_origin: tuple[str, ...] = ()
+    allowed_host: tuple[str, ...] = ()
     room_ttl: float = 24 * 3600
     max_message_bytes: int = 16 * 1024
     message_rate: float = 20
     message_burst: int = 40
+    room_rate: float = 2
+    join_rate: float = 40
     log_level: str = "info"
     log_json: bool = False
     database_url: str | None = None
@@ -33,6 +37,7 @@ class Settings:
     max_members: int = 16384
     max_per_address: int = 4096
     trusted_proxy: tuple[str, ...] = ()
+    max_memory: int = 512 << 20
 
     def __post_init__(self) -> None:
         """Raise click.UsageError, with a sentence for the user, if settings conflict."""
@@ -116,6 +121,25 @@ class Duration(click.ParamType):  # type: ignore[type-arg] # generic in new clic
         return seconds
 
 
+_SIZES = {"KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30}
+
+
+class Size(click.ParamType):  # type: ignore[type-arg]
+    """Bytes, or a number with the unit KiB, MiB or GiB, such as 512MiB."""
+
+    name = "size"
+
+    def convert(
+        self, value: str | int, param: click.Parameter | None, ctx: click.Context | None
+    ) -> int:
+        if isinstance(value, int):
+            return value
+        number, unit = (value[:-3], value[-3:]) if value[-3:] in _SIZES else (value, "")
+        if not re.fullmatch(r"[0-9]{1,15}", number) or not int(number):
+            self.fail(f"{value!r} is not a size such as 100000, 64MiB or 2GiB.", param, ctx)
+        return int(number) * _SIZES.get(unit, 1)
+
+
 class Network(click.ParamType):  # type: ignore[type-arg]
     """An IP address or network."""
 
@@ -162,6 +186,17 @@ class Origin(click.ParamType):  # type: ignore[type-arg]
         return value.lower()
 
 
+class Host(click.ParamType):  # type: ignore[type-arg]
+    """A name for this server, without a port, or * for any."""
+
+    name = "name"
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        if value != "*" and not re.fullmatch(r"\w([\w.-]*\w)?", value, re.ASCII):
+            self.fail(f"{value!r} is not a name such as chat.example, or *.", param, ctx)
+        return value.lower()
+
+
 def _option(*names: str, **attributes: Any) -> Callable[[], click.Option]:
     return lambda: click.Option(names, show_envvar=True, show_default=True, **attributes)
 
@@ -184,6 +219,15 @@ OPTIONS: Sequence[Callable[[], click.Option]] = (
         multiple=True,
         help="An origin whose pages may use the server, besides the server's own host; "
         "* allows all. Repeatable; the variable takes several, separated by spaces.",
+    ),
+    _option(
+        "--allowed-host",
+        envvar="SHARECHAT_ALLOWED_HOST",
+        type=Host(),
+        multiple=True,
+        help="A name that clients may reach the server by, without a port, besides localhost and "
+        "IP addresses; * allows all. By default any name, except for connections to a loopback "
+        "address. Repeatable; the variable takes several, separated by spaces.",
     ),
     _option(
         "--database-url",
@@ -224,7 +268,8 @@ OPTIONS: Sequence[Callable[[], click.Option]] = (
         envvar="SHARECHAT_MESSAGE_RATE",
         type=Rate(0),
         default=Settings.message_rate,
-        help="Messages a second from one member; 0 sets no limit.",
+        help="Messages a second from one member, and a tenth of those of one address; "
+        "0 sets no limit.",
     ),
     _option(
         "--message-burst",
@@ -232,6 +277,30 @@ OPTIONS: Sequence[Callable[[], click.Option]] = (
         type=click.IntRange(1),
         default=Settings.message_burst,
         help="How many messages a member may send at once before the rate holds.",
+    ),
+    _option(
+        "--room-rate",
+        envvar="SHARECHAT_ROOM_RATE",
+        type=Rate(0),
+        default=Settings.room_rate,
+        help="Rooms a second that one address may make, after a burst of those of a hundred "
+        "seconds; 0 sets no limit.",
+    ),
+    _option(
+        "--join-rate",
+        envvar="SHARECHAT_JOIN_RATE",
+        type=Rate(0),
+        default=Settings.join_rate,
+        help="How often a second one address may join rooms, after a burst of what it may do in "
+        "a hundred seconds; 0 sets no limit.",
+    ),
+    _option(
+        "--max-memory",
+        envvar="SHARECHAT_MAX_MEMORY",
+        type=Size(),
+        default="512MiB",
+        help="How much a process without --database-url keeps of rooms and messages, such as "
+        "64MiB or 2GiB. Past it messages fail and no rooms are made.",
     ),
     _option(
         "--max-members",
@@ -252,8 +321,9 @@ OPTIONS: Sequence[Callable[[], click.Option]] = (
         envvar="SHARECHAT_TRUSTED_PROXY",
         type=Network(),
         multiple=True,
-        help="An address or network (10.0.0.0/8) of proxies whose X-Forwarded-For tells "
-        "the client's address. Repeatable; the variable takes several, separated by spaces.",
+        help="An address or network (10.0.0.0/8) of proxies whose X-Forwarded-For or "
+        "Forwarded tells the client's address. Repeatable; the variable takes several, separated "
+        "by spaces.",
     ),
     _option(
         "--log-level",

@@ -32,6 +32,15 @@ def inherited_listener(environment: Mapping[str, str]) -> socket.socket | None:
     return None if fd is None else socket.socket(fileno=int(fd))
 
 
+def stop_signals() -> list[signal.Signals]:
+    """Return the signals that tell a process to stop.
+
+    The end of a terminal (SIGHUP) does, unless it is ignored: `nohup` keeps a process running.
+    """
+    hangup = [] if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN else [signal.SIGHUP]
+    return [signal.SIGTERM, signal.SIGINT, *hangup]
+
+
 async def parent_ended() -> None:
     """Wait, in a worker, until the parent process has ended for whatever reason."""
     await trio.lowlevel.wait_readable(sys.stdin.fileno())
@@ -40,7 +49,7 @@ async def parent_ended() -> None:
 async def supervise(
     listener: socket.socket, count: int, arguments: Sequence[str], started: Callable[[], None]
 ) -> int:
-    """Run `count` workers until SIGTERM or SIGINT; return the exit code.
+    """Run `count` workers until one of `stop_signals` comes; return the exit code.
 
     A worker is a process that runs `sharechat` with `arguments`. It gets `listener` from
     `inherited_listener`. Calls `started()` once all workers are ready. A worker that ends is
@@ -49,7 +58,7 @@ async def supervise(
     this function waits for them.
     """
     exit_codes: list[int] = []
-    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+    with trio.open_signal_receiver(*stop_signals()) as signals:
         async with trio.open_nursery() as nursery:
 
             async def keep_running(ready: trio.Event) -> None:

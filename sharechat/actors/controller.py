@@ -17,6 +17,7 @@ from sharechat.domain.messages import Identity, RoomInfo
 from sharechat.domain.outcomes import RESTARTING
 from sharechat.domain.ports import Connection, Queue, Repository
 from sharechat.domain.sources import Sources
+from sharechat.domain.token_bucket import TokenBucket
 
 log = structlog.get_logger()
 
@@ -121,11 +122,17 @@ class Controller:
                 await trio.sleep(pause * _CLOSED_AT_ONCE)
 
     async def serve_room(
-        self, info: RoomInfo, connection: Connection, *, after: int | None = None
+        self,
+        info: RoomInfo,
+        connection: Connection,
+        *,
+        after: int | None = None,
+        messages: TokenBucket | None = None,
     ) -> None:
         """Serve one connection in a room that `Rooms.open_room` returned: a member's whole life.
 
-        With `after`, the member hears the room from past that seq on. The connection is
+        With `after`, the member hears the room from past that seq on. What it says draws on
+        `messages` too, if that is given, which other members may share. The connection is
         closed when this returns. If cancelled, the member leaves and the connection is closed.
         """
         if not self.rooms.running:
@@ -141,6 +148,7 @@ class Controller:
                 self._repository,
                 self._policy,
                 self._sources,
+                messages,
             )
             self._members[member.id] = member
             if self._stopping:

@@ -64,7 +64,8 @@ class Janitor:
             await self._reconcile()
             self._reconcile_at = now + self._policy.reconcile_interval
         if now >= self._clean_at:
-            for room_id in await self._repository.remove_stale_rooms(self._policy.room_ttl):
+            ages = self._policy.room_ttl, self._policy.unjoined_ttl
+            for room_id in await self._repository.remove_stale_rooms(*ages):
                 log.info("room removed", room=room_id)
                 self._queue.publish_look(room_id)
             self._clean_at = now + min(60, max(1, self._policy.room_ttl / 4))

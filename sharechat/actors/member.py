@@ -10,7 +10,6 @@ import trio
 from sharechat.actors.journal import Journal
 from sharechat.actors.policy import Policy
 from sharechat.actors.room import Room
-from sharechat.actors.token_bucket import TokenBucket
 from sharechat.domain import messages
 from sharechat.domain.batch import Batch
 from sharechat.domain.errors import (
@@ -31,6 +30,7 @@ from sharechat.domain.outcomes import (
 )
 from sharechat.domain.ports import Connection, Repository
 from sharechat.domain.sources import Sources
+from sharechat.domain.token_bucket import TokenBucket
 
 log = structlog.get_logger()
 
@@ -65,6 +65,7 @@ class Member:
         repository: Repository,
         policy: Policy,
         sources: Sources,
+        shared_bucket: TokenBucket | None = None,
     ) -> None:
         self.id = identity.id
         self.identity = identity
@@ -76,6 +77,8 @@ class Member:
         self._repository = repository
         self._policy = policy
         self._sources = sources
+        # Of all members with this one's address.
+        self._shared_bucket = shared_bucket or TokenBucket(0, 1)
         self._scope = trio.CancelScope()
         self._close: Close | None = None
         self._sender, self._mailbox = trio.open_memory_channel[Mail](policy.max_waiting_batches)
@@ -186,7 +189,8 @@ class Member:
         bucket = TokenBucket(self._policy.message_rate, self._policy.message_burst)
         while True:
             text = await self._connection.receive()
-            if (pause := bucket.take(trio.current_time())) > 0:
+            now = trio.current_time()
+            if (pause := max(bucket.take(now), self._shared_bucket.take(now))) > 0:
                 await trio.sleep(pause)
             id_ = self._sources.message_id()
             draft = messages.chat(id_, self._room.id, self.identity, text)

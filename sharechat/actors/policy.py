@@ -41,6 +41,8 @@ class Policy:
     """How long a process may fail to renew its lease before it counts as dead."""
     room_ttl: float = 24 * 3600
     """How long a room lasts with nobody in it."""
+    unjoined_ttl: float = 600
+    """How long a room lasts that nobody has ever joined, if `room_ttl` is longer."""
     reconcile_interval: float = 30
     """Between comparisons of the stored members with those who are connected."""
     stop_timeout: float = 8

@@ -178,8 +178,8 @@ def bench(
 ) -> None:
     """Run workloads on the server at URL and print the figures.
 
-    The server should run with --message-rate 0. Exits with 1 if a check failed on it: a
-    message was lost, heard twice or heard out of order.
+    The server should run with --message-rate 0, --room-rate 0 and --join-rate 0. Exits with 1
+    if a check failed on it: a message was lost, heard twice or heard out of order.
     """
     try:
         parameters = Parameters(seconds, processes, text_bytes, window)

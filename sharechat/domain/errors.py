@@ -1,5 +1,7 @@
 """Everything that can go wrong, in one tree. Adapters turn their vendors' errors into these."""
 
+from math import ceil
+
 
 class SharechatError(Exception):
     """The root. Its text is a sentence that may be shown to a client."""
@@ -59,7 +61,7 @@ class StoppingError(SharechatError):
 
 
 class FullError(SharechatError):
-    """This process has as many members as it may have."""
+    """This process has as many members, or keeps as much in memory, as it may."""
 
     def __init__(self) -> None:
         super().__init__("The server is full.")
@@ -70,6 +72,20 @@ class TooManyConnectionsError(SharechatError):
 
     def __init__(self) -> None:
         super().__init__("Close some of the other connections first.")
+
+
+class TooFastError(SharechatError):
+    """One address has made as many rooms or joins as it may for now.
+
+    `retry_after` is how many whole seconds later it may make another.
+    """
+
+    def __init__(self, wait: float) -> None:
+        self.retry_after = ceil(wait)
+        super().__init__(
+            "There were too many rooms or joins from this address. "
+            f"Try again in {self.retry_after} s."
+        )
 
 
 class NotStoredError(SharechatError):

@@ -9,7 +9,7 @@ from sharechat.domain import errors
 from sharechat.domain.messages import to_json
 
 RETRY_AFTER = 5
-"""Seconds after which a client should try again, where that makes sense."""
+"""Seconds after which a client should try again, unless the error itself says when."""
 
 
 class Close(NamedTuple):
@@ -72,9 +72,11 @@ BAD_CURSOR = Problem(400, "bad-cursor", "No such message in the room", False)
 KEY_MISSING = Problem(401, "key-missing", "The room's key is needed", False)
 WRONG_KEY = Problem(403, "wrong-key", "Not the room's key", False)
 ORIGIN_NOT_ALLOWED = Problem(403, "origin-not-allowed", "Origin not allowed", False)
+HOST_NOT_ALLOWED = Problem(403, "host-not-allowed", "Host not allowed", False)
 ROOM_NOT_FOUND = Problem(404, "room-not-found", "No such room", False)
 NOT_A_WEBSOCKET = Problem(426, "not-a-websocket", "A websocket is needed here", False)
 TOO_MANY = Problem(429, "too-many", "Too many connections from this address", True)
+TOO_FAST = Problem(429, "too-fast", "Too many rooms or joins from this address", True)
 FULL = Problem(503, "full", "The server is full", True)
 UNAVAILABLE = Problem(503, "unavailable", "The rooms cannot be reached", True)
 STOPPING = Problem(503, "stopping", "The server is stopping", True)
@@ -85,9 +87,11 @@ PROBLEMS = (
     KEY_MISSING,
     WRONG_KEY,
     ORIGIN_NOT_ALLOWED,
+    HOST_NOT_ALLOWED,
     ROOM_NOT_FOUND,
     NOT_A_WEBSOCKET,
     TOO_MANY,
+    TOO_FAST,
     FULL,
     UNAVAILABLE,
     STOPPING,
@@ -99,6 +103,7 @@ PROBLEM_OF: dict[type[errors.SharechatError], Problem] = {
     errors.WrongKeyError: WRONG_KEY,
     errors.UnavailableError: UNAVAILABLE,
     errors.TooManyConnectionsError: TOO_MANY,
+    errors.TooFastError: TOO_FAST,
     errors.FullError: FULL,
     errors.StoppingError: STOPPING,
 }

@@ -43,7 +43,10 @@ class Repository(Protocol):
     """
 
     async def create_room(self, room: RoomInfo, key_hash: bytes) -> None:
-        """Add an empty room, which `delete_room` removes if it is given the same `key_hash`."""
+        """Add an empty room, which `delete_room` removes if it is given the same `key_hash`.
+
+        Raises FullError if there is no space for more rooms.
+        """
         ...
 
     async def get_room(self, room_id: RoomId) -> RoomInfo:
@@ -82,7 +85,7 @@ class Repository(Protocol):
           the author is not a member at that point of the log: each `joined` has at most
           one `left`, and nobody talks outside of the two.
         - A room that does not exist: RoomNotFoundError. Text that cannot be stored, such
-          as a NUL: RejectedError.
+          as a NUL, or for which there is no space: RejectedError. There always is for `left`.
 
         The caller may pass any number of drafts, but no draft twice in one call.
         """
@@ -107,10 +110,13 @@ class Repository(Protocol):
         """Return each room's head, in one round trip; rooms that do not exist are left out."""
         ...
 
-    async def remove_stale_rooms(self, age: float) -> list[RoomId]:
+    async def remove_stale_rooms(
+        self, age: float, unjoined_age: float | None = None
+    ) -> list[RoomId]:
         """Remove rooms that nobody has been in for `age` seconds; return their ids.
 
-        A room's age counts from its last entry or, if it has none, from its creation. If
+        A room's age counts from its last entry or, if it has none, from its creation. One that
+        nobody has ever joined is removed after `unjoined_age` seconds, if that is less. If
         there are very many such rooms, only some are removed; call again for the others.
         """
         ...

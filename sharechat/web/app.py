@@ -1,6 +1,6 @@
 """The ASGI application: its routes, and the life of the server within ASGI's lifespan."""
 
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -10,7 +10,7 @@ from quart_trio import QuartTrio
 from sharechat.actors.controller import Controller
 from sharechat.domain.ports import Queue, Repository
 from sharechat.domain.sources import Sources
-from sharechat.web import problems
+from sharechat.web import origins, problems
 from sharechat.web.rest import ROOM_KEY_HEADER, rest
 from sharechat.web.websocket import WebsocketRoute, WebsocketSession
 
@@ -25,7 +25,9 @@ def make_app(
     websocket_route: WebsocketRoute,
     *,
     sources: Sources,
+    admit_room: Callable[[str, Sequence[str], Sequence[str]], None],
     allowed_origins: Collection[str],
+    allowed_hosts: Collection[str],
     run: Callable[..., Awaitable[None]],
 ) -> QuartTrio:
     """Return the application over these parts.
@@ -37,9 +39,10 @@ def make_app(
     app.asgi_websocket_class = WebsocketSession
     app.config["MAX_CONTENT_LENGTH"] = _MAX_BODY_BYTES
     problems.install(app)
-    api = rest(controller.rooms, repository, queue, sources)
+    origins.install(app, allowed_origins, allowed_hosts)
+    api = rest(controller.rooms, repository, queue, sources, admit_room)
     if allowed_origins:
-        # Not for the websocket, whose origins have a rule of their own.
+        # Which pages may read; which may change something or join is checked in `origins`.
         cors(
             api,
             allow_origin="*" if "*" in allowed_origins else list(allowed_origins),

@@ -4,7 +4,7 @@ import structlog
 from quart import Quart, Response
 from werkzeug.exceptions import HTTPException
 
-from sharechat.domain.errors import SharechatError
+from sharechat.domain.errors import SharechatError, TooFastError
 from sharechat.domain.outcomes import PROBLEM_OF, RETRY_AFTER, Problem, problem_json
 
 log = structlog.get_logger()
@@ -21,11 +21,11 @@ class ProblemError(Exception):
         self.headers = headers or {}
 
 
-def respond(problem: Problem, detail: str) -> Response:
+def respond(problem: Problem, detail: str, retry_after: int = RETRY_AFTER) -> Response:
     """Return the response that refuses a request for the reason `detail`."""
     response = Response(problem.to_json(detail), status=problem.status, content_type=CONTENT_TYPE)
     if problem.retry:
-        response.headers["Retry-After"] = str(RETRY_AFTER)
+        response.headers["Retry-After"] = str(retry_after)
     return response
 
 
@@ -49,6 +49,8 @@ def install(app: Quart) -> None:
         problem = PROBLEM_OF.get(type(error))
         if problem is None:
             return await broken(error)
+        if isinstance(error, TooFastError):
+            return respond(problem, str(error), error.retry_after)
         return respond(problem, str(error))
 
     @app.errorhandler(HTTPException)

@@ -2,7 +2,7 @@
 
 import hashlib
 import secrets
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 
 import structlog
 from quart import Blueprint, Response, request
@@ -15,6 +15,7 @@ from sharechat.domain.outcomes import KEY_MISSING, NOT_A_WEBSOCKET, RETRY_AFTER
 from sharechat.domain.ports import Queue, Repository
 from sharechat.domain.sources import Sources
 from sharechat.web import pagination
+from sharechat.web.peers import peer_of
 from sharechat.web.problems import ProblemError
 
 log = structlog.get_logger()
@@ -24,12 +25,19 @@ ROOM_KEY_HEADER = "Sharechat-Room-Key"
 _READ_AT_ONCE = 500
 
 
-def rest(rooms: Rooms, repository: Repository, queue: Queue, sources: Sources) -> Blueprint:
-    """Return the REST routes over these parts."""
+def rest(
+    rooms: Rooms,
+    repository: Repository,
+    queue: Queue,
+    sources: Sources,
+    admit_room: Callable[[str, Sequence[str], Sequence[str]], None],
+) -> Blueprint:
+    """Return the REST routes over these parts; `admit_room` is Admission's."""
     api = Blueprint("rest", __name__, url_prefix="/api")
 
     @api.post("/room")
     async def create_room() -> Response:
+        admit_room(*peer_of(request))
         room = RoomInfo(sources.room_id(), sources.room_name())
         key = secrets.token_urlsafe(24)
         await repository.create_room(room, _hash(key))

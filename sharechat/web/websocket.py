@@ -1,6 +1,5 @@
 """The websocket endpoint: turns handshakes into members."""
 
-from collections.abc import Collection
 from contextlib import ExitStack
 from functools import partial
 
@@ -12,13 +11,13 @@ from trio import Nursery
 
 from sharechat.actors.controller import Controller
 from sharechat.domain.ids import parse_message_id, parse_room_id
-from sharechat.domain.outcomes import BAD_QUERY, ORIGIN_NOT_ALLOWED
+from sharechat.domain.outcomes import BAD_QUERY
 from sharechat.domain.ports import Repository
 from sharechat.net.admission import Admission
 from sharechat.net.decoder import Decoder
 from sharechat.net.handover import find_handover
 from sharechat.web.asgi_connection import AsgiConnection
-from sharechat.web.origins import is_allowed
+from sharechat.web.peers import peer_of
 from sharechat.web.problems import ProblemError
 
 
@@ -53,13 +52,11 @@ class WebsocketRoute:
         repository: Repository,
         admission: Admission,
         *,
-        allowed_origins: Collection[str],
         max_message_bytes: int,
     ) -> None:
         self._controller = controller
         self._repository = repository
         self._admission = admission
-        self._allowed_origins = allowed_origins
         self._max_message_bytes = max_message_bytes
 
     def blueprint(self) -> Blueprint:
@@ -76,20 +73,15 @@ class WebsocketRoute:
 
         Raises what the handshake is refused for: errors of the domain, and ProblemError.
         """
-        origin = session.headers.get("Origin")
-        if not is_allowed(origin, session.headers.get("Host", ""), self._allowed_origins):
-            raise ProblemError(ORIGIN_NOT_ALLOWED, f"Pages of {origin} may not use this server.")
         decoder = self._make_decoder(session)
-        peer, _ = session.scope.get("client") or ("", 0)
-        forwarded_for = session.headers.getlist("X-Forwarded-For")
         with ExitStack() as place:
-            place.enter_context(self._admission.admit_member(peer, forwarded_for))
+            messages = place.enter_context(self._admission.admit_member(*peer_of(session)))
             room = await self._controller.rooms.open_room(parse_room_id(room_id))
             after = None
             if (cursor := session.args.get("after")) is not None:
                 after = await self._repository.find(room.id, parse_message_id(cursor))
             await session.accept()
-            serve = partial(self._controller.serve_room, room, after=after)
+            serve = partial(self._controller.serve_room, room, after=after, messages=messages)
             if handover := find_handover(session.scope):
                 handover.take(decoder, serve, place.pop_all())
             else:

@@ -1,15 +1,17 @@
-"""Limits on members in all and on connections of one address, with and without proxies."""
+"""Limits on members in all and on what one address may do, with and without proxies."""
 
 import socket
 from collections.abc import Iterator
 from contextlib import ExitStack
 
 import pytest
+import trio
 
 from tests.harness.deadline import DEADLINE, wait_until
-from tests.harness.http import fetch, make_room
+from tests.harness.http import fetch, history, make_room, texts
 from tests.harness.peer import upgrade
 from tests.harness.process import SharechatProcess
+from tests.harness.talker import join
 
 ELSEWHERE = "127.0.0.2"
 """Another source address from which the server can be reached."""
@@ -131,3 +133,94 @@ def test_clients_of_a_trusted_proxy_are_counted_by_their_forwarded_address(
     wait_until(lambda: visitors.join(one))
     assert not visitors.join(one)
     stop(visitors)
+
+
+def test_an_ipv4_proxy_is_trusted_when_listening_on_ipv6_too(stack: ExitStack) -> None:
+    flags = ("--host", "::", "--trusted-proxy", "127.0.0.1", "--max-per-address", "1")
+    visitors = serve(stack, *flags)
+    # The proxy has no limit, and its clients are told apart, however it writes their addresses.
+    assert visitors.join("X-Forwarded-For: 1.1.1.1:4711")
+    assert visitors.join("X-Forwarded-For: 2.2.2.2")
+    assert visitors.join("X-Forwarded-For: [2001:db8::1]:80")
+    assert visitors.join('Forwarded: for="[2001:db8:0:1::1]:80";proto=https')
+    assert not visitors.join("X-Forwarded-For: [::ffff:1.1.1.1]")
+    assert not visitors.join("X-Forwarded-For: 2001:db8::2")
+    assert not visitors.join('Forwarded: for="2.2.2.2:80"')
+    # Where every hop is trusted, the first one counts, which here is the proxy itself.
+    assert visitors.join()
+    assert not visitors.join()
+    assert visitors.join("Forwarded: for=3.3.3.3, for=127.0.0.1")
+    stop(visitors)
+
+
+def test_an_address_that_makes_too_many_rooms_is_told_when_to_try_again(stack: ExitStack) -> None:
+    # A burst of two; the first is made by `serve`.
+    server = serve(stack, "--room-rate", "0.02", "--trusted-proxy", "127.0.0.1").server
+    url = f"{server.url}/api/room"
+    assert fetch(url, "POST").status == 200
+    refused = fetch(url, "POST")
+    assert refused.status == 429
+    assert refused.json["type"] == "tag:sharechat.dev,2026:too-fast"
+    assert 40 <= int(refused.headers["Retry-After"]) <= 50
+    # Another address may make some, and the first one may do all the rest.
+    elsewhere = {"X-Forwarded-For": "2001:db8::1"}
+    assert [fetch(url, "POST", elsewhere).status for _ in range(3)] == [200, 200, 429]
+    assert fetch(url, "POST", {"X-Forwarded-For": "2001:db8::2"}).status == 429
+    assert fetch(f"{server.url}/api/healthz").status == 200
+    assert server.stop() == 0
+
+
+def test_an_address_that_joins_too_often_is_told_when_to_try_again(stack: ExitStack) -> None:
+    visitors = serve(stack, "--join-rate", "0.03")
+    for _ in range(3):
+        assert visitors.join()
+        visitors.leave()
+    refusal = visitors.handshake()
+    assert refusal.startswith("HTTP/1.1 429 ")
+    assert "tag:sharechat.dev,2026:too-fast" in refusal
+    assert "retry-after: 3" in refusal.lower()
+    assert visitors.join(source=ELSEWHERE)
+    stop(visitors)
+
+
+async def test_the_members_of_one_address_share_a_limit_on_messages(nursery: trio.Nursery) -> None:
+    """Takes a second of real time: the rate of a server's process is by its own clock."""
+    with SharechatProcess("--message-rate", "1", "--message-burst", "1") as server:
+        room = make_room(server.url)
+        # Each may send one at once, but of their address only ten may.
+        talkers = [await join(nursery, server.ws_url(room)) for _ in range(20)]
+        began = trio.current_time()
+        for talker in talkers:
+            await talker.say("hello")
+        await talkers[0].hear_chats(10)
+        assert trio.current_time() - began < 0.8
+        await talkers[0].hear_chats(10)
+        assert trio.current_time() - began > 0.9
+        assert server.stop() == 0
+
+
+async def test_past_its_memory_a_server_keeps_what_it_has(nursery: trio.Nursery) -> None:
+    with SharechatProcess("--max-memory", "2MiB", "--message-rate", "0") as server:
+        room = make_room(server.url)
+        talker = await join(nursery, server.ws_url(room))
+        stored = []
+        for size in (16_000, 1):  # Where no long message fits any more, a short one may.
+            while True:
+                await talker.say("x" * size)
+                answer = await talker.hear_type("chat", "failed")
+                if answer["type"] == "failed":
+                    break
+                stored.append(answer["message"])
+            assert "full" in answer["message"]
+        assert 1_600_000 < len("".join(stored)) < 2_000_000
+        refused = fetch(f"{server.url}/api/room", "POST")
+        assert refused.status == 503
+        assert refused.json["type"] == "tag:sharechat.dev,2026:full"
+        assert "Retry-After" in refused.headers
+        # The room can be read, joined and left; its members stay.
+        assert texts(history(server.url, room)) == stored
+        other = await join(nursery, server.ws_url(room))
+        assert (await other.hear())["type"] == "joined"
+        await other.close()
+        assert (await talker.hear_type("left"))["type"] == "left"
+        assert server.stop() == 0

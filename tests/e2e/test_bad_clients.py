@@ -24,7 +24,7 @@ def _target() -> Iterator[SharechatProcess]:
 
 
 def get(target: str, *headers: str, method: str = "GET") -> bytes:
-    lines = [f"{method} {target} HTTP/1.1", "Host: x", *headers, "", ""]
+    lines = [f"{method} {target} HTTP/1.1", "Host: localhost", *headers, "", ""]
     return "\r\n".join(lines).encode("latin-1")
 
 

@@ -1,4 +1,4 @@
-"""Which origins may open a websocket, and which may read the REST API."""
+"""Which origins may join, read and change rooms, and under which names the server is reached."""
 
 import re
 
@@ -78,3 +78,49 @@ def test_an_allowed_origin_may_read_and_delete(allowed: str) -> None:
 def test_by_default_no_foreign_origin_may_read(server: SharechatProcess) -> None:
     response = fetch(f"{server.url}/api/healthz", headers={"Origin": "https://friend.example"})
     assert "Access-Control-Allow-Origin" not in response.headers
+
+
+def test_a_page_of_a_foreign_origin_may_neither_make_nor_delete_a_room(
+    server: SharechatProcess,
+) -> None:
+    made = fetch(f"{server.url}/api/room", "POST", {"Origin": server.url})
+    room = f"{server.url}/api/room/{made.json['roomId']}"
+    key = {"Authorization": f"Bearer {made.headers['Sharechat-Room-Key']}"}
+    for origin in ("https://evil.example", "null"):
+        for url, method in ((f"{server.url}/api/room", "POST"), (room, "DELETE")):
+            refused = fetch(url, method, key | {"Origin": origin})
+            assert refused.status == 403
+            assert refused.json["type"] == "tag:sharechat.dev,2026:origin-not-allowed"
+    assert fetch(room, headers={"Origin": "https://evil.example"}).status == 200
+    assert fetch(room, "DELETE", key | {"Origin": server.url}).status == 204
+
+
+def test_a_page_whose_name_stands_for_this_machine_is_refused(
+    server: SharechatProcess, room: str
+) -> None:
+    """DNS rebinding: to the browser that page and the server have the same origin."""
+    name = f"evil.example:{server.port}"
+    page = {"Host": name, "Origin": f"http://{name}"}
+    for method, path, headers in (
+        ("GET", f"/api/room/{room}/messages", {"Host": name}),
+        ("POST", "/api/room", page),
+        ("DELETE", f"/api/room/{room}", page),
+        ("GET", f"/api/serve/{room}", HANDSHAKE | page),
+        ("GET", "/no/such/path", {"Host": name}),
+    ):
+        refused = fetch(server.url + path, method, headers)
+        assert refused.status == 403, path
+        assert refused.headers["Content-Type"] == "application/problem+json"
+        assert refused.json["type"] == "tag:sharechat.dev,2026:host-not-allowed"
+        assert name in refused.json["detail"]
+    local = {"Host": f"localhost:{server.port}"}
+    assert fetch(f"{server.url}/api/healthz", headers=local).status == 200
+
+
+def test_a_name_that_is_allowed_may_be_used_by_its_pages() -> None:
+    with SharechatProcess("--allowed-host", "chat.example") as server:
+        page = {"Host": "chat.example", "Origin": "https://chat.example"}
+        assert fetch(f"{server.url}/api/room", "POST", page).status == 200
+        assert fetch(f"{server.url}/api/healthz", headers={"Host": "evil.example"}).status == 403
+        assert fetch(f"{server.url}/api/healthz").status == 200
+        assert server.stop() == 0

@@ -17,7 +17,7 @@ from tests.harness.peer import Peer, compressed, frame, text, upgrade
 from tests.harness.process import SharechatProcess
 from tests.harness.reader import PATIENCE, Reader, parse
 
-_GET = b"GET /api/healthz HTTP/1.1\r\nHost: x\r\n\r\n"
+_GET = b"GET /api/healthz HTTP/1.1\r\nHost: localhost\r\n\r\n"
 
 
 @pytest.mark.parametrize("way", ["pings", "texts"])
@@ -86,8 +86,8 @@ async def test_a_connection_whose_request_never_ends_is_cut_off(
     room = make_room(own_server.url)
     handshake = upgrade(f"/api/serve/{room}")
     half = handshake[: len(handshake) // 2]
-    body = b"POST /api/room HTTP/1.1\r\nHost: x\r\nContent-Length: 10000000\r\n\r\n"
-    chunks = b"POST /api/room HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+    body = b"POST /api/room HTTP/1.1\r\nHost: localhost\r\nContent-Length: 10000000\r\n\r\n"
+    chunks = b"POST /api/room HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n"
     lasted: dict[str, float] = {}
     answers: dict[str, bytes] = {}
 

@@ -13,7 +13,7 @@ from tests.harness.cluster import cluster
 from tests.harness.deadline import eventually, wait_until
 from tests.harness.http import history, make_room, members
 from tests.harness.peer import Peer, text, upgrade
-from tests.harness.process import SharechatProcess
+from tests.harness.process import BIN, ServerProcess, SharechatProcess
 from tests.harness.reader import PATIENCE, Reader
 from tests.harness.sockets import shrink_receive_buffer
 from tests.harness.stalled import StalledMembers
@@ -23,7 +23,7 @@ STOP_LIMIT = 10
 """Seconds that stopping may take, whatever clients do."""
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 async def test_stopping_closes_every_member_though_one_does_not_read(
     nursery: trio.Nursery, number: signal.Signals
 ) -> None:
@@ -48,6 +48,21 @@ async def test_stopping_closes_every_member_though_one_does_not_read(
         assert "[error" not in server.stderr
         assert "Traceback" not in server.stderr
         stalled.drop()
+
+
+async def test_a_server_under_nohup_survives_the_end_of_its_terminal(
+    nursery: trio.Nursery,
+) -> None:
+    with ServerProcess(["nohup", str(BIN / "sharechat"), "serve", "--port", "0"]) as server:
+        talker = await join(nursery, server.ws_url(make_room(server.url)))
+        assert (await talker.hear())["type"] == "joined"
+        server.signal(signal.SIGHUP)
+        for number in range(3):
+            await talker.say(str(number))
+            assert (await talker.hear_chat())["message"] == str(number)
+        server.signal(signal.SIGTERM)
+        assert await talker.close_code() == 1012
+        assert await trio.to_thread.run_sync(server.wait) == 0
 
 
 def test_a_second_signal_does_not_interrupt_stopping() -> None:
@@ -79,7 +94,7 @@ async def test_stopping_does_not_wait_for_a_client_that_reads_a_response_slowly(
         async with trio.open_nursery() as reading:
             client = await trio.open_tcp_stream("127.0.0.1", server.port)
             shrink_receive_buffer(client)
-            request = f"GET /api/room/{room}/messages HTTP/1.1\r\nHost: x\r\n\r\n"
+            request = f"GET /api/room/{room}/messages HTTP/1.1\r\nHost: localhost\r\n\r\n"
             await client.send_all(requests * request.encode())
             assert (await client.receive_some(9)) == b"HTTP/1.1 "
 

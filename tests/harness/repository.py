@@ -101,9 +101,11 @@ class ScriptedRepository(MemoryRepository):
         async with self._call("get_heads"):
             return await super().get_heads(room_ids)
 
-    async def remove_stale_rooms(self, age: float) -> list[RoomId]:
+    async def remove_stale_rooms(
+        self, age: float, unjoined_age: float | None = None
+    ) -> list[RoomId]:
         async with self._call("remove_stale_rooms"):
-            return await super().remove_stale_rooms(age)
+            return await super().remove_stale_rooms(age, unjoined_age)
 
     async def open_lease(self, process_id: ProcessId) -> None:
         async with self._call("open_lease"):

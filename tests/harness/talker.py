@@ -31,9 +31,9 @@ class Talker:
             message: Json = json.loads(await self.websocket.get_message())
         return message
 
-    async def hear_type(self, type_: str) -> Json:
-        """Return the next message of a type, skipping others."""
-        while (message := await self.hear())["type"] != type_:
+    async def hear_type(self, *types: str) -> Json:
+        """Return the next message of one of these types, skipping others."""
+        while (message := await self.hear())["type"] not in types:
             pass
         return message
 

@@ -93,19 +93,21 @@ async def chunked_body_behind_the_handshake(stream: trio.SocketStream, path: str
 
 
 async def body_that_never_ends(stream: trio.SocketStream, _: str) -> None:
-    await stream.send_all(b"POST /api/room HTTP/1.1\r\nHost: x\r\nContent-Length: 9999\r\n\r\nabc")
+    await stream.send_all(
+        b"POST /api/room HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9999\r\n\r\nabc"
+    )
     await _read(stream, 0.2)
 
 
 async def second_request(stream: trio.SocketStream, path: str) -> None:
     """Another handshake, and another request, right behind the first."""
-    get = b"GET /api/healthz HTTP/1.1\r\nHost: x\r\n\r\n"
+    get = b"GET /api/healthz HTTP/1.1\r\nHost: localhost\r\n\r\n"
     await stream.send_all(upgrade(path) + upgrade(path) + get)
     await _read(stream, 0.5)
 
 
 async def pipelined_requests(stream: trio.SocketStream, _: str) -> None:
-    await stream.send_all(b"GET /api/healthz HTTP/1.1\r\nHost: x\r\n\r\n" * 5)
+    await stream.send_all(b"GET /api/healthz HTTP/1.1\r\nHost: localhost\r\n\r\n" * 5)
     await _until(stream, b"200")
 
 
@@ -115,7 +117,7 @@ async def half_a_request(stream: trio.SocketStream, _: str) -> None:
 
 
 async def reset_in_http(stream: trio.SocketStream, _: str) -> None:
-    await stream.send_all(b"GET /api/healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+    await stream.send_all(b"GET /api/healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
     await _reset(stream)
 
 
@@ -259,7 +261,8 @@ def main() -> None:
     parser.add_argument("--at-once", type=int, default=200)
     parser.add_argument("--nginx", action="store_true", help="go through nginx")
     words = parser.parse_args()
-    with SharechatProcess("--log-level", "error", "--trusted-proxy", "127.0.0.1") as server:
+    unlimited = ("--room-rate", "0", "--join-rate", "0", "--trusted-proxy", "127.0.0.1")
+    with SharechatProcess("--log-level", "error", *unlimited) as server:
         through = nginx(server.port) if words.nginx else contextlib.nullcontext(server.port)
         with through as port:
             leaks = trio.run(_try_all, server, port, words.count, words.at_once)

@@ -158,9 +158,11 @@ class SimRepository:
         truth = self._world.truth
         return await self._call("get_heads", partial(truth.get_heads, list(room_ids)))
 
-    async def remove_stale_rooms(self, age: float) -> list[RoomId]:
-        truth = self._world.truth
-        return await self._call("remove_stale_rooms", partial(truth.remove_stale_rooms, age))
+    async def remove_stale_rooms(
+        self, age: float, unjoined_age: float | None = None
+    ) -> list[RoomId]:
+        remove = partial(self._world.truth.remove_stale_rooms, age, unjoined_age)
+        return await self._call("remove_stale_rooms", remove)
 
     async def open_lease(self, process_id: ProcessId) -> None:
         self._world.process_of[process_id] = self._process

@@ -96,8 +96,10 @@ class Truth(MemoryRepository):
         await super().delete_room(room_id, key_hash)
         self._removed(room_id)
 
-    async def remove_stale_rooms(self, age: float) -> list[RoomId]:
-        removed = await super().remove_stale_rooms(age)
+    async def remove_stale_rooms(
+        self, age: float, unjoined_age: float | None = None
+    ) -> list[RoomId]:
+        removed = await super().remove_stale_rooms(age, unjoined_age)
         for room_id in removed:
             self._removed(room_id)
         return removed

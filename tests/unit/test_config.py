@@ -48,6 +48,13 @@ def test_a_duration_is_in_seconds_or_has_a_unit(text: str, seconds: float) -> No
 
 
 @pytest.mark.parametrize(
+    ("text", "size"), [("100000", 100_000), ("64KiB", 65_536), ("2GiB", 2_147_483_648)]
+)
+def test_a_size_is_in_bytes_or_has_a_unit(text: str, size: int) -> None:
+    assert parse("--max-memory", text).max_memory == size
+
+
+@pytest.mark.parametrize(
     ("arguments", "named"),
     [
         (["--port", "65536"], "--port"),

@@ -87,6 +87,22 @@ async def test_a_room_that_stays_empty_is_removed(autojump_clock: MockClock) -> 
         assert room in house.nodes[0].queue.looks
 
 
+async def test_a_room_that_nobody_ever_joined_goes_before_one_that_is_empty_again(
+    autojump_clock: MockClock,
+) -> None:
+    async with open_house(policy=Policy(unjoined_ttl=0)) as house:
+        await trio.sleep(1)  # It has just cleared up, and will in a minute.
+        unjoined, deserted = [await house.repository.make_room() for _ in range(2)]
+        visit = await house.visit(deserted)
+        visit.connection.hangs_up()
+        await visit.ends()
+        await trio.sleep(65)
+        with pytest.raises(RoomNotFoundError):
+            await house.repository.get_room(unjoined)
+        assert (await house.repository.get_room(deserted)).head == 2
+        assert house.nodes[0].queue.looks == [unjoined]
+
+
 async def test_a_room_with_a_member_is_never_removed_as_stale(autojump_clock: MockClock) -> None:
     async with open_house(policy=Policy(room_ttl=0, lease_interval=10_000)) as house:
         await trio.sleep(1)

@@ -1,5 +1,7 @@
 """A member: its messages are stored one after the other, and its failures affect nobody else."""
 
+from functools import partial
+
 import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
@@ -9,6 +11,7 @@ from sharechat.domain import ids
 from sharechat.domain.errors import NotAMemberError
 from sharechat.domain.messages import MessageType
 from sharechat.domain.outcomes import INTERNAL_ERROR, RESTARTING, ROOM_DELETED, TOO_SLOW, TRY_LATER
+from sharechat.domain.token_bucket import TokenBucket
 from tests.harness import drafts
 from tests.harness.connection import BUFFER, FakeConnection
 from tests.harness.house import UNLIMITED, assert_pairs, open_house
@@ -62,6 +65,31 @@ async def test_a_member_over_its_rate_is_held_back_and_nothing_is_lost(
         await member.hears("meanwhile", within=0.01)
         await member.hears(*texts)
         assert trio.current_time() - began == pytest.approx(2.0)
+
+
+async def test_members_that_share_a_bucket_are_held_back_together(
+    autojump_clock: MockClock,
+) -> None:
+    async with open_house() as house:
+        room = await house.repository.make_room()
+        other = await house.join(room)
+        controller = house.nodes[0].controller
+        info = await controller.rooms.open_room(room)
+        bucket = TokenBucket(rate=10, burst=5)
+        pair = [FakeConnection() for _ in range(2)]
+        for connection in pair:
+            serve = partial(controller.serve_room, info, connection, messages=bucket)
+            house.nursery.start_soon(serve)
+        await until(lambda: all(connection.received for connection in pair))
+        began = trio.current_time()
+        for connection in pair:
+            connection.says(*["more"] * 10)
+        await wait_all_tasks_blocked()
+        assert other.texts.count("more") == 5
+        other.says("meanwhile")
+        await other.hears("meanwhile", within=0.01)
+        await until(lambda: other.texts.count("more") == 20)
+        assert trio.current_time() - began == pytest.approx(1.5, abs=0.05)
 
 
 async def test_a_refused_message_fails_only_for_its_sender_who_stays_connected(

@@ -1,8 +1,8 @@
-"""The token bucket: a burst passes at once, then the rate applies; nothing is refused."""
+"""The token bucket: a burst passes at once, then the rate applies."""
 
 import pytest
 
-from sharechat.actors.token_bucket import TokenBucket
+from sharechat.domain.token_bucket import TokenBucket
 
 
 def test_a_burst_passes_at_once_and_whatever_follows_waits() -> None:
@@ -32,3 +32,12 @@ def test_idle_time_earns_no_more_than_a_burst() -> None:
 def test_a_rate_of_zero_sets_no_limit() -> None:
     bucket = TokenBucket(rate=0, burst=1)
     assert all(bucket.take(0) == 0 for _ in range(1000))
+    assert all(bucket.take_now(0) == 0 for _ in range(1000))
+
+
+def test_without_a_token_a_caller_that_does_not_wait_is_told_when_there_is_one() -> None:
+    bucket = TokenBucket(rate=10, burst=2)
+    assert [bucket.take_now(0) for _ in range(2)] == [0, 0]
+    assert [bucket.take_now(0.05) for _ in range(2)] == pytest.approx([0.05, 0.05])
+    assert bucket.take_now(0.1) == 0
+    assert bucket.take_now(0.1) == pytest.approx(0.1)

@@ -1,8 +1,8 @@
-"""Which origins may open a websocket."""
+"""Which origins may join a room or change one, and under which names the server is reached."""
 
 import pytest
 
-from sharechat.web.origins import is_allowed
+from sharechat.web.origins import is_allowed, is_host_allowed
 
 FRIEND = "https://friend.example"
 
@@ -59,3 +59,35 @@ def test_any_other_origin_is_not_allowed(origin: str, host: str) -> None:
 @pytest.mark.parametrize("origin", ["http://evil.example", "null", "", "%%%", None])
 def test_a_star_allows_every_origin(origin: str | None) -> None:
     assert is_allowed(origin, "chat.example", {"*"})
+
+
+LOOPBACK = "127.0.0.1"
+NAMES = {"chat.example"}
+
+
+@pytest.mark.parametrize("local", [LOOPBACK, "127.1.2.3", "::1", "::ffff:127.0.0.1"])
+def test_on_loopback_only_names_of_this_machine_are_allowed(local: str) -> None:
+    for host in ("localhost", "LOCALHOST.:8080", "a.localhost", "127.0.0.1:80", "[::1]:80", ""):
+        assert is_host_allowed(host, local, ())
+    for host in ("evil.example", "evil.example:8080", "localhost.evil.example", "evillocalhost"):
+        assert not is_host_allowed(host, local, ())
+    for host in ("127.0.0.1.evil.example", "[", "@localhost.evil.example", "2130706433"):
+        assert not is_host_allowed(host, local, ())
+
+
+@pytest.mark.parametrize("local", ["192.0.2.1", "2001:db8::1", "", "/run/sharechat.sock"])
+def test_elsewhere_every_name_is_allowed_unless_names_are_given(local: str) -> None:
+    for host in ("chat.example", "other.example:8080"):
+        assert is_host_allowed(host, local, ())
+    assert is_host_allowed("Chat.Example:443", local, NAMES)
+    assert is_host_allowed("chat.example.", local, NAMES)
+    assert is_host_allowed("192.0.2.1:8080", local, NAMES)
+    assert not is_host_allowed("other.example", local, NAMES)
+    assert is_host_allowed("other.example", local, {"*"})
+
+
+def test_a_name_that_is_given_is_allowed_on_loopback() -> None:
+    assert is_host_allowed("chat.example", LOOPBACK, NAMES)
+    assert is_host_allowed("localhost:8080", LOOPBACK, NAMES)
+    assert not is_host_allowed("evil.example", LOOPBACK, NAMES)
+    assert is_host_allowed("evil.example", LOOPBACK, {"*"})

@@ -1,15 +1,18 @@
 """The Repository in the process's own memory."""
 
 import hmac
+import sys
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import chain, islice
+from math import inf
 
 import trio
 
 from sharechat.domain.errors import (
+    FullError,
     LeaseLostError,
     MessageNotFoundError,
     NotAMemberError,
@@ -25,6 +28,19 @@ from sharechat.domain.sources import Sources
 _MAX_ORPHANS = 1000
 """How many orphans `get_orphans` returns at most, as the port says."""
 
+# What they cost in bytes, measured and rounded up: the objects, and their share of the
+# dictionaries and lists that hold them.
+_ROOM_COST = 1100
+_MEMBER_COST = 500
+_ENTRY_COST = 400
+"""Without its text."""
+
+_RESERVED = 1 / 16
+"""The part of the memory that only those who join and leave may use.
+
+So a room that can take no more messages can still be joined and read.
+"""
+
 _Membership = tuple[RoomId, MemberId]
 
 
@@ -33,6 +49,7 @@ class _Room:
     name: str
     key_hash: bytes
     last_sent: datetime
+    size: int = _ROOM_COST
     log: list[Entry] = field(default_factory=list)
     seqs: dict[MessageId, int] = field(default_factory=dict)
     members: dict[MemberId, tuple[Identity, ProcessId]] = field(default_factory=dict)
@@ -40,10 +57,18 @@ class _Room:
 
 
 class MemoryRepository:
-    """A Repository that lasts as long as the process. It is never unavailable."""
+    """A Repository that lasts as long as the process. It is never unavailable.
 
-    def __init__(self, sources: Sources | None = None) -> None:
+    It holds about `max_bytes` of rooms, members and messages. Past that it takes no more rooms
+    or messages until some have been removed. A `left` is always stored, since its place is
+    reserved with the `joined`.
+    """
+
+    def __init__(self, sources: Sources | None = None, *, max_bytes: float = inf) -> None:
         self._now = (sources or Sources()).now
+        self._max_bytes = max_bytes
+        self._max_bytes_of_talk = max_bytes * (1 - _RESERVED)
+        self._size = 0
         self._rooms: dict[RoomId, _Room] = {}
         self._leases: dict[ProcessId, int] = {}
         self._dead: set[ProcessId] = set()
@@ -51,7 +76,12 @@ class MemoryRepository:
 
     async def create_room(self, room: RoomInfo, key_hash: bytes) -> None:
         await trio.lowlevel.checkpoint()
-        self._rooms.setdefault(room.id, _Room(room.name, key_hash, self._now()))
+        if room.id in self._rooms:
+            return
+        if self._size + _ROOM_COST > self._max_bytes_of_talk:
+            raise FullError
+        self._rooms[room.id] = _Room(room.name, key_hash, self._now())
+        self._size += _ROOM_COST
 
     async def get_room(self, room_id: RoomId) -> RoomInfo:
         await trio.lowlevel.checkpoint()
@@ -81,24 +111,31 @@ class MemoryRepository:
         if "\0" in draft.text:
             return RejectedError("A message cannot contain a NUL character.")
         try:
-            draft.text.encode()
+            cost = _entry_cost(draft.text)
         except UnicodeEncodeError:
             return RejectedError("A message cannot contain an unpaired surrogate.")
-        if draft.type is MessageType.JOINED:
-            if process_id not in self._leases:
-                return LeaseLostError()
+        joins = draft.type is MessageType.JOINED
+        if joins and process_id not in self._leases:
+            return LeaseLostError()
+        if not joins and draft.member.id not in room.members:
+            return NotAMemberError()
+        if draft.type is not MessageType.LEFT:
+            free = (self._max_bytes if joins else self._max_bytes_of_talk) - self._size
+            if cost + (_membership_cost(draft.member) if joins else 0) > free:
+                return RejectedError("The message could not be stored: the server is full.")
+        if joins:
             self._end_membership(room, draft)
+            self._grow(room, _membership_cost(draft.member))
             room.members[draft.member.id] = (draft.member, process_id)
             membership = (draft.room_id, draft.member.id)
             self._members_of[process_id][membership] = Present(draft.room_id, draft.member)
-        elif draft.member.id not in room.members:
-            return NotAMemberError()
         if draft.type is MessageType.LEFT:
             self._end_membership(room, draft)
         room.last_sent = max(room.last_sent, self._now())
         entry = Entry(len(room.log) + 1, stamp(draft, room.last_sent))
         room.log.append(entry)
         room.seqs[draft.id] = entry.seq
+        self._grow(room, cost)
         return entry
 
     async def read(self, room_id: RoomId, *, after: int, limit: int) -> list[Entry]:
@@ -116,13 +153,17 @@ class MemoryRepository:
         await trio.lowlevel.checkpoint()
         return {id_: len(self._rooms[id_].log) for id_ in room_ids if id_ in self._rooms}
 
-    async def remove_stale_rooms(self, age: float) -> list[RoomId]:
+    async def remove_stale_rooms(
+        self, age: float, unjoined_age: float | None = None
+    ) -> list[RoomId]:
         await trio.lowlevel.checkpoint()
         now = self._now()
+        of_unjoined = age if unjoined_age is None else min(age, unjoined_age)
         stale = [
             room_id
             for room_id, room in self._rooms.items()
-            if not room.members and (now - room.last_sent).total_seconds() >= age
+            if not room.members
+            and (now - room.last_sent).total_seconds() >= (age if room.log else of_unjoined)
         ]
         for room_id in stale:
             self._remove(room_id)
@@ -162,16 +203,37 @@ class MemoryRepository:
 
     def _end_membership(self, room: _Room, draft: Draft) -> None:
         """End the author's membership; does nothing if the author is not a member."""
-        _, process_id = room.members.pop(draft.member.id, (None, None))
-        if process_id is not None:
+        if stored := room.members.pop(draft.member.id, None):
+            member, process_id = stored
+            self._grow(room, -_membership_cost(member))
             del self._members_of[process_id][draft.room_id, draft.member.id]
 
     def _remove(self, room_id: RoomId) -> None:
-        for member_id, (_, process_id) in self._rooms.pop(room_id).members.items():
+        room = self._rooms.pop(room_id)
+        self._size -= room.size
+        for member_id, (_, process_id) in room.members.items():
             del self._members_of[process_id][room_id, member_id]
+
+    def _grow(self, room: _Room, cost: int) -> None:
+        room.size += cost
+        self._size += cost
 
     def _get_room(self, room_id: RoomId) -> _Room:
         try:
             return self._rooms[room_id]
         except KeyError:
             raise RoomNotFoundError from None
+
+
+def _entry_cost(text: str) -> int:
+    """Return what an entry with this text costs. Raises UnicodeEncodeError.
+
+    A text that is not ASCII is kept twice: Python caches its UTF-8 when it is first sent.
+    """
+    encoded = len(text.encode())
+    return _ENTRY_COST + sys.getsizeof(text) + (0 if text.isascii() else encoded)
+
+
+def _membership_cost(member: Identity) -> int:
+    """Return what a member costs until it leaves: itself, and the place of its `left`."""
+    return _MEMBER_COST + _entry_cost(f"{member.name} left the room.")

@@ -140,7 +140,9 @@ class PostgresRepository:
     async def get_heads(self, room_ids: Collection[RoomId]) -> dict[RoomId, int]:
         return dict(await self._pool.fetch(statements.GET_HEADS, (list(room_ids),)))
 
-    async def remove_stale_rooms(self, age: float) -> list[RoomId]:
+    async def remove_stale_rooms(
+        self, age: float, unjoined_age: float | None = None
+    ) -> list[RoomId]:
         """Remove stale rooms, for half of the time limit of a call; see the port.
 
         Then spends about a second on deleting messages of removed rooms.
@@ -148,15 +150,19 @@ class PostgresRepository:
         removed: list[RoomId] = []
         start = trio.current_time()
         deadline = start + CALL_TIMEOUT
-        while trio.current_time() < start + CALL_TIMEOUT / 2:
+        work = [(statements.REMOVE_STALE_ROOMS, age)]
+        if unjoined_age is not None:
+            work.append((statements.REMOVE_UNJOINED_ROOMS, unjoined_age))
+        while work and trio.current_time() < start + CALL_TIMEOUT / 2:
+            statement, least_age = work[-1]
             rows = await self._pool.fetch(
-                statements.REMOVE_STALE_ROOMS,
-                (age, _STALE_ROOMS_PER_QUERY),
+                statement,
+                (least_age, _STALE_ROOMS_PER_QUERY),
                 timeout=deadline - trio.current_time(),
             )
             removed += [room_id for (room_id,) in rows]
             if len(rows) < _STALE_ROOMS_PER_QUERY:
-                break
+                work.pop()
         await self._sweep(deadline)
         return removed
 

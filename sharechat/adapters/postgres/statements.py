@@ -37,6 +37,16 @@ SELECT EXISTS (SELECT FROM gone), key_hash = %(key_hash)s FROM rooms WHERE id = 
 
 REMOVE_STALE_ROOMS = "SELECT remove_stale_rooms(%s, %s)"
 
+# A room without an entry has neither members nor messages. Locking a row checks its newest
+# version again, so a room that is being joined meanwhile stays.
+REMOVE_UNJOINED_ROOMS = """
+DELETE FROM rooms WHERE id = ANY (ARRAY(
+    SELECT id FROM rooms
+    WHERE head = 0 AND created_at <= clock_timestamp() - %s::float8 * interval '1 second'
+    LIMIT %s FOR UPDATE SKIP LOCKED
+)) RETURNING id
+"""
+
 SWEEP = "SELECT sweep(%s)"
 
 # Returns one row of nulls for a room without members, and no row if there is no such room.

@@ -108,5 +108,21 @@ async def test_the_age_of_a_room_counts_from_its_last_entry(
     assert await repository.remove_stale_rooms(0.25) == [room]
 
 
+async def test_a_room_that_nobody_ever_joined_is_removed_at_an_age_of_its_own(
+    repository: Repository, process: ProcessId, room: RoomId
+) -> None:
+    occupied, deserted = [await make_room(repository) for _ in range(2)]
+    await join(repository, process, occupied)
+    member = await join(repository, process, deserted)
+    await store(repository, process, left(deserted, member))
+    assert await repository.remove_stale_rooms(60, 30) == []
+    assert await repository.remove_stale_rooms(60, 0) == [room]
+    assert await repository.get_heads([room, occupied, deserted]) == {occupied: 1, deserted: 2}
+    with pytest.raises(RoomNotFoundError):
+        await repository.get_room(room)
+    unjoined = await make_room(repository)
+    assert set(await repository.remove_stale_rooms(0, 60)) == {deserted, unjoined}
+
+
 async def test_check_passes_while_the_repository_works(repository: Repository) -> None:
     await repository.check()
