@@ -23,7 +23,7 @@ class AssertRefused(Protocol):
 
 @pytest.fixture(name="assert_refused")
 def _assert_refused(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> Iterator[AssertRefused]:
     def accepted(*_: object) -> None:
         pytest.fail("the settings were accepted")
@@ -36,7 +36,7 @@ def _assert_refused(
         with pytest.raises(SystemExit) as caught:
             cli.main()
         assert caught.value.code == 2
-        out, err = capsys.readouterr()
+        out, err = capfd.readouterr()
         assert (out, err.count("\n")) == ("", 1)
         assert err.startswith("sharechat: ")
         assert naming in err
