@@ -7,8 +7,10 @@ import queue
 import select
 import sys
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager, redirect_stderr
+from dataclasses import dataclass
 from typing import TextIO, cast
 
 import structlog
@@ -23,6 +25,15 @@ _MAX_WAITING = 1024 * 1024
 
 _FLUSH_TIMEOUT = 1.0
 """Seconds that the end of the program waits for what has yet to be written."""
+
+_MIN_INTERVAL = 10.0
+"""Seconds from the first line about a cause to the second, at least."""
+
+_MAX_INTERVAL = 600.0
+"""Seconds between two lines about a cause that persists, at most."""
+
+_MAX_CAUSES = 1000
+"""How many causes are remembered; beyond that the one seen longest ago is forgotten."""
 
 
 def configure(level: str, *, json: bool) -> None:
@@ -43,6 +54,7 @@ def configure(level: str, *, json: bool) -> None:
         processors=[
             structlog.contextvars.merge_contextvars,
             structlog.processors.add_log_level,
+            RepeatFilter(),
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             *([tracebacks] if json else []),
             renderer,
@@ -142,3 +154,66 @@ class _ThreadedWriter(io.TextIOBase):
         if lost and self._bytes_taken_in - self._bytes_done < _MAX_WAITING / 2:
             self._reported += lost
             log.error("lines of log were lost", count=lost)
+
+
+@dataclass
+class _Seen:
+    """When a cause may be logged again."""
+
+    next_at: float
+    interval: float
+    repeated: int = 0
+
+
+class RepeatFilter:
+    """A structlog processor that logs a cause once instead of each time it has an effect.
+
+    Lines have the same cause if they have the same event and the same `reason`, or an
+    exception of the same type from the same line of code. While a cause persists it is logged
+    after 10 seconds, 20, 40 and so on, at least every 10 minutes. `repeated` in such a line is
+    the number of lines that were dropped since the one before. Other lines are all logged.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._seen: dict[Hashable, _Seen] = {}
+
+    def __call__(
+        self, _logger: object, _method: str, event: structlog.typing.EventDict
+    ) -> structlog.typing.EventDict:
+        cause = _cause(event)
+        if cause is None:
+            return event
+        now = self._clock()
+        # Put back last, so that the first one is the one seen longest ago.
+        seen = self._seen[cause] = self._seen.pop(cause, _Seen(now, 0))
+        if len(self._seen) > _MAX_CAUSES:
+            del self._seen[next(iter(self._seen))]
+        if now < seen.next_at:
+            seen.repeated += 1
+            raise structlog.DropEvent
+        if seen.repeated:
+            event["repeated"] = seen.repeated
+        over = now >= seen.next_at + seen.interval
+        interval = _MIN_INTERVAL if over else min(2 * seen.interval, _MAX_INTERVAL)
+        self._seen[cause] = _Seen(now + interval, interval)
+        return event
+
+
+def _cause(event: structlog.typing.EventDict) -> Hashable | None:
+    error = event.get("exc_info")
+    if error is True:
+        error = sys.exc_info()[1]
+    if isinstance(error, BaseException):
+        while isinstance(error, BaseExceptionGroup):
+            error = error.exceptions[0]
+        return event["event"], event.get("actor"), type(error), _place(error)
+    return (event["event"], event["reason"]) if "reason" in event else None
+
+
+def _place(error: BaseException) -> tuple[str, int] | None:
+    """Return the file and the line that raised `error`."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    return None if trace is None else (trace.tb_frame.f_code.co_filename, trace.tb_lineno)

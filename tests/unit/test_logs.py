@@ -1,4 +1,4 @@
-"""Logging: it neither raises nor waits, and drops what cannot be written."""
+"""Logging: it neither raises nor waits, and logs a cause once."""
 
 import errno
 import os
@@ -7,12 +7,21 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import pairwise
 
 import pytest
+import structlog
 
-from sharechat.logs import stderr_in_thread
+from sharechat.logs import RepeatFilter, stderr_in_thread
 from tests.harness.deadline import wait_until
 from tests.unit.conftest import Logs
+
+
+class Clock:
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
 
 
 @contextmanager
@@ -98,6 +107,73 @@ def test_what_was_written_has_been_written_at_the_end() -> None:
         for number in range(100):
             print(number, "\ud800", file=sys.stderr)
     assert os.read(reader, 10_000).decode().splitlines() == [f"{n} \\ud800" for n in range(100)]
+
+
+def filtered(filter_: RepeatFilter, **event: object) -> structlog.typing.EventDict | None:
+    try:
+        return filter_(None, "warning", event)
+    except structlog.DropEvent:
+        return None
+
+
+def test_a_cause_is_logged_at_growing_intervals_with_the_number_of_its_repeats() -> None:
+    clock = Clock()
+    filter_ = RepeatFilter(clock)
+    logged = []
+    for second in range(3600):
+        clock.now = second
+        if line := filtered(filter_, event="cannot store", reason="disk full", waiting=second):
+            logged.append((second, line.get("repeated", 0)))
+    assert logged[:5] == [(0, 0), (10, 9), (30, 19), (70, 39), (150, 79)]
+    assert all(after - before <= 600 for (before, _), (after, _) in pairwise(logged))
+    clock.now += 10_000
+    assert filtered(filter_, event="cannot store", reason="disk full") is not None
+    clock.now += 10
+    assert filtered(filter_, event="cannot store", reason="disk full") is not None
+
+
+def test_every_cause_is_logged() -> None:
+    filter_ = RepeatFilter(Clock())
+    assert filtered(filter_, event="cannot store", reason="disk full")
+    assert filtered(filter_, event="cannot store", reason="refused")
+    assert filtered(filter_, event="cannot look", reason="refused")
+    assert not filtered(filter_, event="cannot look", reason="refused")
+
+
+def test_lines_without_a_cause_are_all_logged() -> None:
+    filter_ = RepeatFilter(Clock())
+    for _ in range(10):
+        assert filtered(filter_, event="room created", room="x") == {
+            "event": "room created",
+            "room": "x",
+        }
+
+
+def fail(number: int) -> None:
+    if number % 2:
+        raise ValueError(number)
+    raise ExceptionGroup("some", [OSError(number)])
+
+
+def test_exceptions_from_the_same_line_are_one_cause() -> None:
+    filter_ = RepeatFilter(Clock())
+    logged = 0
+    for number in range(20):
+        try:
+            fail(number)
+        except* (OSError, ValueError) as error:
+            logged += filtered(filter_, event="request failed", exc_info=error) is not None
+            logged += filtered(filter_, event="request failed", exc_info=True) is not None
+    assert logged == 2
+
+
+def test_the_number_of_remembered_causes_is_bounded() -> None:
+    clock = Clock()
+    filter_ = RepeatFilter(clock)
+    for number in range(1001):
+        assert filtered(filter_, event="odd", reason=f"{number}")
+    assert filtered(filter_, event="odd", reason="0")
+    assert not filtered(filter_, event="odd", reason="1000")
 
 
 @pytest.mark.parametrize("flag", ["True", "False"])
