@@ -14,6 +14,7 @@ from sharechat.adapters.postgres.rows import (
     to_identities,
     to_outcome,
 )
+from sharechat.adapters.postgres.url import check_url
 from sharechat.domain.errors import (
     LeaseLostError,
     MessageNotFoundError,
@@ -47,7 +48,8 @@ class PostgresRepository:
     """
 
     def __init__(self, url: str, *, connections: int = 4) -> None:
-        """Raises ValueError if `connections` is less than 2."""
+        """Raises ValueError if `url` is not valid, or `connections` is less than 2."""
+        check_url(url)
         if connections < 2:
             raise ValueError("a PostgresRepository needs at least two connections")
         self._append_pool = Pool(url, 1)
