@@ -10,8 +10,9 @@ from contextlib import contextmanager
 
 import pytest
 
+from tests.harness.cluster import cluster
 from tests.harness.deadline import DEADLINE, wait_until
-from tests.harness.http import fetch
+from tests.harness.http import HANDSHAKE, fetch, make_room
 from tests.harness.process import BIN, environment
 
 _PIPE_SIZE = 4096
@@ -51,6 +52,31 @@ def test_requests_are_answered_and_sigterm_works(kind: str, shared_with_stdout: 
             for _ in range(100):
                 assert fetch(f"{url}/api/room", "POST").status == 200
             assert fetch(f"{url}/api/healthz").status == 200
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(DEADLINE) == 0
+        finally:
+            process.kill()
+            process.wait()
+
+
+def test_actors_outlive_a_restart_of_postgres_that_they_cannot_log() -> None:
+    port = _free_port()
+    url = f"http://127.0.0.1:{port}"
+    with cluster() as servers, _stderr("full disk") as file:
+        process = subprocess.Popen(
+            [str(BIN / "sharechat"), "serve", "--port", str(port), *servers.flags],
+            stdout=subprocess.DEVNULL,
+            stderr=file,
+            env=environment(),
+        )
+        try:
+            _wait_for(url)
+            servers.postgres.stop()
+            wait_until(lambda: fetch(f"{url}/api/room", "POST").status == 503)
+            servers.postgres.start()
+            wait_until(lambda: fetch(f"{url}/api/room", "POST").status == 200)
+            room = make_room(url)
+            assert fetch(f"{url}/api/serve/{room}", headers=HANDSHAKE).status == 101
             process.send_signal(signal.SIGTERM)
             assert process.wait(DEADLINE) == 0
         finally:
