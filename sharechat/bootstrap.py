@@ -1,20 +1,25 @@
 """The composition root: the one place that knows every part and puts them together."""
 
+import signal
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from functools import partial
 
+import structlog
 import trio
 from quart_trio import QuartTrio
 
 from sharechat.actors.controller import Controller
 from sharechat.adapters.memory import MemoryBus, MemoryRepository
 from sharechat.config import Settings
+from sharechat.domain.errors import SharechatError
 from sharechat.domain.ports import Queue, Repository
 from sharechat.domain.sources import Sources
 from sharechat.net.admission import Admission
 from sharechat.web.app import make_app
 from sharechat.web.websocket import WebsocketRoute
+
+log = structlog.get_logger()
 
 
 async def _nothing() -> None:
@@ -95,7 +100,15 @@ def build(
     )
 
     async def run(*, task_status: trio.TaskStatus[None]) -> None:
-        await server.run(task_status=task_status)
+        try:
+            await server.run(task_status=task_status)
+        except (SharechatError, ValueError):
+            raise  # It could not start, which the ASGI server is told.
+        except Exception:
+            # The ASGI server would go on, and every request would get a 503.
+            log.exception("the actors failed, ending the process")
+            signal.raise_signal(signal.SIGTERM)
+            raise
 
     websocket_route = WebsocketRoute(
         controller,

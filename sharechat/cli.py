@@ -5,11 +5,14 @@ import resource
 import signal
 import socket
 import sys
+import traceback
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
 import click
+import structlog
 import trio
 
 from sharechat import logs, workers
@@ -18,9 +21,23 @@ from sharechat.config import Settings, options
 from sharechat.domain.errors import SharechatError
 from sharechat.net import acceptor
 
+log = structlog.get_logger()
+
 
 class CannotStartError(click.ClickException):
     """Something outside the program keeps the server from starting."""
+
+
+class _Command(click.Command):
+    """A command that takes options only."""
+
+    allow_extra_args = True
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        # Not shown, since it may be the rest of a password that the shell took for two words.
+        if super().parse_args(ctx, args):
+            ctx.fail("There is something that is not an option. Quote a value that has spaces.")
+        return []
 
 
 class _Commands(click.Group):
@@ -87,7 +104,7 @@ def _listen(settings: Settings) -> socket.socket:
 
 def _cannot_start(error: Exception) -> CannotStartError:
     # Clients are told only `error`; whoever runs the server needs the vendor's reason as well.
-    reason = str(error.__cause__ or "").partition("\n")[0]
+    reason = " ".join(str(error.__cause__ or "").split())
     return CannotStartError(f"{error} {reason}".rstrip())
 
 
@@ -97,24 +114,37 @@ def _serve_alone(settings: Settings, listener: socket.socket, *, is_worker: bool
         server = build(settings)
     except ValueError as error:
         raise _cannot_start(error) from error
-    failure = trio.run(_run, server, listener, is_worker)
-    if failure is not None:
-        raise _cannot_start(failure) from failure
+    sys.exit(trio.run(_run, server, listener, is_worker))
 
 
-async def _run(server: Server, listener: socket.socket, is_worker: bool) -> Exception | None:
-    """Serve until a signal comes; return why the server cannot start, if it cannot."""
+async def _run(server: Server, listener: socket.socket, is_worker: bool) -> int:
+    """Serve until a signal comes or the actors fail; return the exit code.
+
+    Raises CannotStartError.
+    """
     stop_signals = workers.stop_signals()
     for number in stop_signals:
         # So that a second signal changes nothing, even while the process comes to its end.
         signal.signal(number, signal.SIG_IGN)
     told_to_stop = trio.Event()
     starting = trio.CancelScope()
+    running = failed = False
 
     async def watch(wait: Callable[[], Awaitable[object]]) -> None:
         await wait()
         told_to_stop.set()
         starting.cancel()
+
+    async def run_actors(*, task_status: trio.TaskStatus[None]) -> None:
+        nonlocal failed
+        try:
+            await server.run(task_status=task_status)
+        except Exception:
+            if not running:
+                raise
+            log.exception("the actors failed, stopping")
+            failed = True
+            told_to_stop.set()
 
     started = partial(print, workers.READY, flush=True) if is_worker else partial(_greet, listener)
     with listener, trio.open_signal_receiver(*stop_signals) as signals:
@@ -122,8 +152,14 @@ async def _run(server: Server, listener: socket.socket, is_worker: bool) -> Exce
             nursery.start_soon(watch, signals.__anext__)
             if is_worker:
                 nursery.start_soon(watch, workers.parent_ended)
-            failure = await _start(server, nursery, starting)
-            if failure is None and not told_to_stop.is_set():
+            failure = None
+            with starting:
+                try:
+                    await nursery.start(run_actors)
+                    running = True
+                except (SharechatError, ValueError) as error:
+                    failure = error
+            if running and not told_to_stop.is_set():
                 await acceptor.serve(
                     server.app,
                     server.admission,
@@ -133,18 +169,9 @@ async def _run(server: Server, listener: socket.socket, is_worker: bool) -> Exce
                     started=started,
                 )
             nursery.cancel_scope.cancel()
-    return failure
-
-
-async def _start(
-    server: Server, nursery: trio.Nursery, starting: trio.CancelScope
-) -> Exception | None:
-    with starting:
-        try:
-            await nursery.start(server.run)
-        except (SharechatError, ValueError) as error:
-            return error
-    return None
+    if failure is not None:
+        raise _cannot_start(failure) from failure
+    return 1 if failed else 0
 
 
 def _allow_many_sockets() -> None:
@@ -157,17 +184,21 @@ def _greet(listener: socket.socket) -> None:
     host, port = listener.getsockname()[:2]
     shown = {"0.0.0.0": "localhost", "::": "localhost"}.get(host, host)  # noqa: S104
     shown = f"[{shown}]" if ":" in shown else shown
-    print(f"sharechat listens on http://{shown}:{port}")
-    print(
+    greeting = (
+        f"sharechat listens on http://{shown}:{port}\n"
         f"Try it: websocat ws://{shown}:{port}/api/serve/$(curl -sX POST "
-        f"http://{shown}:{port}/api/room | grep -oE '[0-9a-f-]{{36}}')",
-        flush=True,
+        f"http://{shown}:{port}/api/room | grep -oE '[0-9a-f-]{{36}}')\n"
     )
+    # The server serves even if its output is closed or on a full disk. Not by `print`, which
+    # would keep the text, try again at the exit, and change the exit code.
+    if sys.stdout is not None:
+        with suppress(OSError):
+            os.write(sys.stdout.fileno(), greeting.encode())
 
 
 for _run_command in (_serve, _migrate):
     cli.add_command(
-        click.Command(
+        _Command(
             _run_command.__name__[1:],
             callback=_run_command,
             params=options(),
@@ -178,10 +209,15 @@ for _run_command in (_serve, _migrate):
 
 def main() -> None:
     """Run the command; whatever is wrong with its use is one line, and exit code 2."""
-    try:
-        sys.exit(cli.main(standalone_mode=False))
-    except click.ClickException as error:
-        print(f"sharechat: {error.format_message()}", file=sys.stderr)
-        sys.exit(2)
-    except click.Abort:
-        sys.exit(130)
+    with logs.stderr_in_thread():
+        try:
+            sys.exit(cli.main(standalone_mode=False))
+        except click.ClickException as error:
+            print(f"sharechat: {error.format_message()}", file=sys.stderr)
+            sys.exit(2)
+        except click.Abort:
+            sys.exit(130)
+        except Exception:  # noqa: BLE001 - it ends the program, as it would by itself
+            # But Python would write it to a pipe that nobody may be reading, and wait.
+            traceback.print_exc()
+            sys.exit(1)

@@ -134,7 +134,7 @@ class _Connections:
             pass  # The peer went before it could be answered.
         except* (UnicodeDecodeError, LocalProtocolError):
             # Hypercorn does not expect some bytes in headers, nor a client that does not wait.
-            log.info("connection ended, its request made no sense", address=address)
+            log.info("connection ended", reason="the request was malformed", address=address)
         except* Exception:
             # The failure of one connection must not end the server.
             log.exception("connection failed")

@@ -23,7 +23,7 @@ class AssertRefused(Protocol):
 
 @pytest.fixture(name="assert_refused")
 def _assert_refused(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> Iterator[AssertRefused]:
     def accepted(*_: object) -> None:
         pytest.fail("the settings were accepted")
@@ -36,7 +36,7 @@ def _assert_refused(
         with pytest.raises(SystemExit) as caught:
             cli.main()
         assert caught.value.code == 2
-        out, err = capsys.readouterr()
+        out, err = capfd.readouterr()
         assert (out, err.count("\n")) == ("", 1)
         assert err.startswith("sharechat: ")
         assert naming in err
@@ -115,3 +115,35 @@ def test_an_invalid_variable_is_refused_naming_its_flag(
 ) -> None:
     monkeypatch.setenv(variable, value)
     assert_refused(naming=flag)
+
+
+_DATABASES = [
+    f"postgresql://user:{password}@127.0.0.1:1/db"
+    for password in ("s3@cr3t", "s3/cr3t", "1/cr3t", "s3%cr3t", "s3 cr3t", "s3[cr3t", "s3]cr3t")
+] + ["postgresql://user:cr3t", "postgresql://user:cr3t@[", "postgresql://h/db?password=cr3t%"]
+_REDISES = [
+    f"redis://user:{password}@127.0.0.1:1/0"
+    for password in ("1/cr3t", "s3/cr3t", "1?cr3t", "1#cr3t", "s3[cr3t", "s3]cr3t")
+] + ["redis://user:cr3t", "redis://user:cr3t@["]
+
+
+@pytest.mark.parametrize(
+    "urls",
+    [(database, "redis://127.0.0.1:1") for database in _DATABASES]
+    + [("postgresql://127.0.0.1:1/db", redis) for redis in _REDISES]
+    + [("postgresql://user:s3", "cr3t@127.0.0.1/db")],
+)
+def test_no_error_shows_a_part_of_a_password(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], urls: tuple[str, str]
+) -> None:
+    """Some of the URLs are valid; nothing listens where they lead to."""
+    database, rest = urls
+    flags = ["--redis-url", rest] if "://" in rest else [rest]
+    monkeypatch.setattr(sys, "argv", ["sharechat", "migrate", "--database-url", database, *flags])
+    with pytest.raises(SystemExit) as caught:
+        cli.main()
+    structlog.reset_defaults()
+    assert caught.value.code == 2
+    out, err = capfd.readouterr()
+    assert (out, err.count("\n")) == ("", 1)
+    assert "cr3t" not in err

@@ -6,7 +6,7 @@ advisory lock when its connection ends.
 """
 
 from importlib import resources
-from typing import Any, LiteralString, cast
+from typing import Any
 
 import psycopg
 import trio
@@ -40,7 +40,8 @@ async def migrate(url: str) -> None:
     Any number of processes may call this at the same time: they take turns, and each
     migration is applied once. Raises SchemaError if the database has migrations that this
     version does not know, and UnavailableError, after 60 seconds at the latest. If the call
-    is cancelled or fails, no migration is left half applied.
+    is cancelled or fails, no migration is left half applied. If none is missing, the role only
+    needs to be allowed to read `schema_versions`.
     """
     with trio.move_on_after(_TIMEOUT):
         try:
@@ -58,9 +59,7 @@ async def _apply_next(connection: TrioConnection[Any]) -> bool:
     """Apply the first missing migration. Return False if none was missing."""
     async with connection.transaction():
         await connection.execute("SELECT pg_advisory_xact_lock(%s)", (_LOCK_KEY,))
-        await connection.execute(_CREATE_VERSIONS)
-        cursor = await connection.execute("SELECT coalesce(max(version), 0) FROM schema_versions")
-        ((present,),) = await cursor.fetchall()
+        present = await _present_version(connection)
         migrations = _migrations()
         if present > len(migrations):
             raise SchemaError(
@@ -69,12 +68,25 @@ async def _apply_next(connection: TrioConnection[Any]) -> bool:
             )
         if present == len(migrations):
             return False
+        await connection.execute(_CREATE_VERSIONS)
         name, sql = migrations[present]
-        await connection.execute(cast(LiteralString, sql), prepare=False)
+        await connection.execute(sql, prepare=False)
         await connection.execute(
             "INSERT INTO schema_versions (version, name) VALUES (%s, %s)", (present + 1, name)
         )
         return True
+
+
+async def _present_version(connection: TrioConnection[Any]) -> int:
+    # CREATE TABLE IF NOT EXISTS would need the right to create tables even if there is one.
+    cursor = await connection.execute("SELECT to_regclass('schema_versions') IS NOT NULL")
+    ((exists,),) = await cursor.fetchall()
+    if not exists:
+        return 0
+    cursor = await connection.execute("SELECT coalesce(max(version), 0) FROM schema_versions")
+    version: int
+    ((version,),) = await cursor.fetchall()
+    return version
 
 
 def _migrations() -> list[tuple[str, str]]:

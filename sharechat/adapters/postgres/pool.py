@@ -13,6 +13,7 @@ from psycopg.types.string import TextLoader
 
 from sharechat.adapters.postgres import statements
 from sharechat.adapters.postgres.error_map import TIMED_OUT, map_error
+from sharechat.adapters.postgres.health import Health
 from sharechat.adapters.postgres.trio_connection import TrioConnection
 from sharechat.adapters.postgres.waiting import is_readable
 from sharechat.domain.errors import UnavailableError
@@ -37,11 +38,13 @@ class Pool:
 
     The pool has no task of its own: a call that finds no idle connection opens one. After a
     failure to connect there is a backoff, which doubles with each further failure. Calls that
-    would have to connect during the backoff fail at once, for the same reason.
+    would have to connect during the backoff fail at once, for the same reason. `health` is told
+    of every call that works or fails.
     """
 
-    def __init__(self, url: str, size: int) -> None:
+    def __init__(self, url: str, size: int, health: Health) -> None:
         self._url = url
+        self._health = health
         self._limiter = trio.CapacityLimiter(size)
         self._idle: list[TrioConnection[Row]] = []
         self._connect_lock = trio.Lock()
@@ -79,12 +82,17 @@ class Pool:
         with trio.move_on_after(timeout):
             try:
                 async with self._acquire() as connection:
-                    return await work(connection)
+                    result = await work(connection)
             except psycopg.Error as error:
+                self._health.record_failure(error)
                 raise map_error(error) from error
+            self._health.record_success()
+            return result
         # The other connections go to the same server and may hang too, so replace them.
         self._close_idle()
-        self._record_failure(psycopg.errors.ConnectionTimeout("no answer in time"))
+        timed_out = psycopg.errors.ConnectionTimeout("no answer in time")
+        self._record_failure(timed_out)
+        self._health.record_failure(timed_out)
         raise UnavailableError(TIMED_OUT)
 
     def close(self) -> None:

@@ -4,9 +4,11 @@ from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 
 import trio
+from psycopg.conninfo import conninfo_to_dict
 
 from sharechat.adapters.postgres import statements
-from sharechat.adapters.postgres.pool import CALL_TIMEOUT, Pool
+from sharechat.adapters.postgres.health import Health
+from sharechat.adapters.postgres.pool import CALL_TIMEOUT, Pool, Row
 from sharechat.adapters.postgres.rows import (
     check_text,
     to_arrays,
@@ -14,6 +16,8 @@ from sharechat.adapters.postgres.rows import (
     to_identities,
     to_outcome,
 )
+from sharechat.adapters.postgres.trio_connection import TrioConnection
+from sharechat.adapters.postgres.url import check_url
 from sharechat.domain.errors import (
     LeaseLostError,
     MessageNotFoundError,
@@ -47,11 +51,13 @@ class PostgresRepository:
     """
 
     def __init__(self, url: str, *, connections: int = 4) -> None:
-        """Raises ValueError if `connections` is less than 2."""
+        """Raises ValueError if `url` is not valid, or `connections` is less than 2."""
+        check_url(url)
         if connections < 2:
             raise ValueError("a PostgresRepository needs at least two connections")
-        self._append_pool = Pool(url, 1)
-        self._pool = Pool(url, connections - 1)
+        self._health = Health(str(conninfo_to_dict(url).get("password") or ""))
+        self._append_pool = Pool(url, 1, self._health)
+        self._pool = Pool(url, connections - 1, self._health)
 
     async def aclose(self) -> None:
         """Close the connections, even if cancelled. May be called twice.
@@ -188,9 +194,14 @@ class PostgresRepository:
         return [Present(room_id, Identity(id_, name)) for room_id, id_, name in rows]
 
     async def check(self) -> None:
+        deadline = trio.current_time() + _CHECK_TIMEOUT
         rows = await self._pool.fetch(statements.CHECK, timeout=_CHECK_TIMEOUT)
         if rows and rows[0][0]:
             raise UnavailableError("The database is read-only.")
+        if self._health.disk_full:
+            # Reading works on a full disk, and so do some changes.
+            await self._pool.run(_write_to_disk, timeout=deadline - trio.current_time())
+            self._health.disk_full = False
 
     async def _sweep(self, deadline: float) -> None:
         """Delete messages of removed rooms for about a second, and never beyond `deadline`.
@@ -206,3 +217,10 @@ class PostgresRepository:
                 ((more,),) = rows
                 if not more:
                     return
+
+
+async def _write_to_disk(connection: TrioConnection[Row]) -> None:
+    """Make the server write a temporary file. Raises DiskFull if there is no space for it."""
+    async with connection.transaction():
+        await connection.execute(statements.LIMIT_MEMORY)
+        await connection.execute(statements.SORT_ON_DISK)

@@ -122,3 +122,13 @@ GET_MEMBERS_OF = "SELECT room_id, id, name FROM members WHERE process_id = %s"
 
 # The second column makes the statement fail if the tables are missing.
 CHECK = "SELECT current_setting('transaction_read_only') = 'on', EXISTS (SELECT FROM rooms)"
+
+# Together they sort two megabytes in a temporary file, which no privilege is needed for, and
+# of which nothing is left.
+LIMIT_MEMORY = "SET LOCAL work_mem = '64kB'"
+
+SORT_ON_DISK = """
+SELECT count(*) FROM (
+    SELECT repeat('x', 1000) || n FROM generate_series(1, 2000) n ORDER BY 1 OFFSET 0
+) sorted
+"""

@@ -164,7 +164,11 @@ class RedisQueue:
             for room_id, entries in received.heard:
                 listener.heard(room_id, entries)
             if received.malformed:
-                log.warning("malformed queue payloads", room_ids=sorted(received.malformed))
+                log.warning(
+                    "queue payloads ignored",
+                    reason="they are malformed",
+                    room_ids=sorted(received.malformed),
+                )
             if received.missed:
                 listener.missed(received.missed)
             if received.probe_subscribed:

@@ -94,8 +94,14 @@ def parse_url(url: str) -> Endpoint:
             "The Redis URL has a port or an option that is not valid, or a password whose "
             "special characters are not percent-encoded."
         ) from None
+    parts = urlsplit(url)
+    if parts.fragment or "@" in parts.path + parts.query:
+        # Host and port are then parts of a password with a "/", "?" or "#", and messages name them.
+        raise ValueError(
+            "The Redis URL has a password whose special characters are not percent-encoded."
+        )
     database = options.get("db", 0)
-    path = urlsplit(url).path.strip("/")
+    path = parts.path.strip("/")
     if database < 0 or (scheme != "unix" and path and not path.isdecimal()):
         raise ValueError("The database in the Redis URL must be a number, 0 or greater.")
     if scheme == "unix" and "path" not in options:

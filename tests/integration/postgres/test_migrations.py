@@ -2,10 +2,13 @@
 
 import pytest
 import trio
+from psycopg.conninfo import make_conninfo
 
 from sharechat.adapters.postgres import SchemaError, migrate
 from sharechat.domain.errors import UnavailableError
+from tests.harness.drafts import chat
 from tests.harness.postgres_clients import connect, new_database, open_repository
+from tests.harness.repositories import set_up_member
 
 
 async def test_several_processes_that_migrate_at_once_apply_each_migration_once(url: str) -> None:
@@ -38,6 +41,28 @@ async def test_a_database_without_tables_is_unavailable_until_it_is_migrated(url
             await repository.check()
         await migrate(empty)
         await repository.check()
+
+
+async def test_a_role_that_may_not_create_tables_starts_once_the_schema_is_up_to_date(
+    url: str,
+) -> None:
+    async with new_database(url) as owned, await connect(owned) as owner:
+        await owner.execute("CREATE ROLE reader LOGIN")
+        try:
+            limited = make_conninfo(owned, user="reader")
+            with pytest.raises(UnavailableError, match="denies"):
+                await migrate(limited)
+            await migrate(owned)
+            await owner.execute(
+                "GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO reader"
+            )
+            await migrate(limited)
+            async with open_repository(limited) as repository:
+                process, room, member = await set_up_member(repository)
+                await repository.append([chat(room, member, "hello")], process)
+                await repository.check()
+        finally:
+            await owner.execute("DROP OWNED BY reader; DROP ROLE reader")
 
 
 async def test_migrating_fails_soon_if_the_server_cannot_be_reached() -> None:

@@ -23,6 +23,11 @@ from sharechat.adapters.redis.url import parse_url
         ("rediss://localhost?ssl_min_version=7", "version"),
         ("rediss://localhost?ssl_validate_ocsp=true", "not supported"),
         ("unix://", "path"),
+        ("redis://user:12/secret@localhost", "percent-encoded"),
+        ("redis://user:12?secret@localhost", "percent-encoded"),
+        ("redis://user:12#secret@localhost", "percent-encoded"),
+        ("redis://user:12[secret@localhost", "percent-encoded"),
+        ("unix://:12/secret@/run/redis.sock", "percent-encoded"),
     ],
 )
 def test_an_invalid_url_is_refused_without_quoting_its_secrets(url: str, reason: str) -> None:
