@@ -37,7 +37,7 @@ def make_app(
     app.asgi_websocket_class = WebsocketSession
     app.config["MAX_CONTENT_LENGTH"] = _MAX_BODY_BYTES
     problems.install(app)
-    api = rest(controller.rooms, repository, queue, sources)
+    api = rest(controller, repository, queue, sources)
     if allowed_origins:
         # Not for the websocket, whose origins have a rule of their own.
         cors(

@@ -121,8 +121,8 @@ class PostgresRepository:
             ]
         return list(map(to_outcome, drafts, rows))
 
-    async def read(self, room_id: RoomId, *, after: int, limit: int) -> list[Entry]:
-        params = {"id": room_id, "after": after, "limit": limit}
+    async def read(self, room_id: RoomId, *, after: int, limit: int, max_bytes: int) -> list[Entry]:
+        params = {"id": room_id, "after": after, "limit": limit, "max_bytes": max_bytes}
         rows = await self._pool.fetch(statements.READ, params)
         if not rows:
             raise RoomNotFoundError
