@@ -150,6 +150,6 @@ async def test_a_closed_repository_is_unavailable(url: str) -> None:
         await repository.check()
 
 
-def test_a_repository_with_a_single_connection_is_refused() -> None:
-    with pytest.raises(ValueError, match="two"):
-        PostgresRepository("postgresql://", connections=1)
+def test_a_repository_with_fewer_than_four_connections_is_refused() -> None:
+    with pytest.raises(ValueError, match="four"):
+        PostgresRepository("postgresql://", connections=3)
