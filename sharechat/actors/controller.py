@@ -6,6 +6,7 @@ import structlog
 import trio
 
 from sharechat.actors.follower import Follower
+from sharechat.actors.history import History
 from sharechat.actors.janitor import Janitor
 from sharechat.actors.journal import Journal
 from sharechat.actors.lease import Lease
@@ -42,12 +43,12 @@ class Controller:
         policy: Policy,
         sources: Sources | None = None,
     ) -> None:
-        self._repository = repository
         self._queue = queue
         self._policy = policy
         self._sources = sources = sources or Sources()
         self._members: dict[MemberId, Member] = {}
         self.rooms = Rooms(repository, queue, policy)
+        self.history = History(repository, policy)
         self.lease = Lease(repository, self._lease_lost, policy, sources)
         self.journal = Journal(repository, queue, self.lease, self.rooms.deliver, policy)
         self._follower = Follower(repository, queue, self.rooms, policy)
@@ -145,7 +146,7 @@ class Controller:
                 connection,
                 room,
                 self.journal,
-                self._repository,
+                self.history,
                 self._policy,
                 self._sources,
                 messages,

@@ -7,6 +7,7 @@ from typing import Final, Literal
 import structlog
 import trio
 
+from sharechat.actors.history import History
 from sharechat.actors.journal import Journal
 from sharechat.actors.policy import Policy
 from sharechat.actors.room import Room
@@ -28,7 +29,7 @@ from sharechat.domain.outcomes import (
     TRY_LATER,
     Close,
 )
-from sharechat.domain.ports import Connection, Repository
+from sharechat.domain.ports import Connection
 from sharechat.domain.sources import Sources
 from sharechat.domain.token_bucket import TokenBucket
 
@@ -62,7 +63,7 @@ class Member:
         connection: Connection,
         room: Room,
         journal: Journal,
-        repository: Repository,
+        history: History,
         policy: Policy,
         sources: Sources,
         shared_bucket: TokenBucket | None = None,
@@ -74,7 +75,7 @@ class Member:
         self._connection = connection
         self._room = room
         self._journal = journal
-        self._repository = repository
+        self._history = history
         self._policy = policy
         self._sources = sources
         # Of all members with this one's address.
@@ -244,20 +245,29 @@ class Member:
         """Send the log past `after` page by page, until the room can go on without a gap."""
         limit = self._policy.read_limit
         while True:
+            # A page may be short because its messages are large, so that alone does not show
+            # that the log ends here.
+            position = self._room.position
             entries = await self._send_page(after, limit)
             after += entries
-            if entries < limit:
+            if entries < limit and after >= position:
                 break
         position = await self._room.join_after(self, after)
         while after < position:
-            after += await self._send_page(after, min(limit, position - after))
+            after += await self._send_page(after, position - after)
 
     async def _send_page(self, after: int, limit: int) -> int:
-        entries = await self._repository.read(self._room.id, after=after, limit=limit)
+        """Send at most `limit` entries past `after`, and wait until they have been sent.
+
+        Returns how many there were.
+        """
+        entries = await self._history.read(self._room.id, after=after, limit=limit)
         if entries:
-            await self._connection.drain()
-            self._connection.offer(Batch([entry.message for entry in entries]))
-            await self._connection.drain()
+            batch = Batch([entry.message for entry in entries])
+            with self._history.holding(batch.size):
+                await self._connection.drain()
+                self._connection.offer(batch)
+                await self._connection.drain()
         return len(entries)
 
 

@@ -29,6 +29,14 @@ class Policy:
     """How long a room waits for an entry that the Queue may only have reordered."""
     read_limit: int = 1000
     """The most entries that are read from the Repository at once."""
+    read_bytes: int = 256 * 1024
+    """The most bytes of JSON that are read at once, unless a single message has more."""
+    history_readers: int = 2
+    """How many pages are read at a time for clients that read old messages."""
+    history_patience: float = 10
+    """How long such a client waits for its turn to read a page."""
+    history_bytes: int = 16 << 20
+    """How many bytes of JSON all pages that such clients have yet to take may have together."""
     room_linger: float = 5
     """How long a room's actor runs on after its last member has left."""
     follow_interval: float = 5

@@ -208,7 +208,10 @@ class Room:
         now = trio.current_time()
         try:
             entries = await self._repository.read(
-                self.id, after=self.position, limit=self._policy.read_limit
+                self.id,
+                after=self.position,
+                limit=self._policy.read_limit,
+                max_bytes=self._policy.read_bytes,
             )
         except UnavailableError as error:
             log.warning("room cannot catch up yet", room=self.id, reason=str(error))

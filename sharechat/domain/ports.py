@@ -91,11 +91,15 @@ class Repository(Protocol):
         """
         ...
 
-    async def read(self, room_id: RoomId, *, after: int, limit: int) -> list[Entry]:
+    async def read(self, room_id: RoomId, *, after: int, limit: int, max_bytes: int) -> list[Entry]:
         """Return the entries from `seq` `after` + 1 on, oldest first, `limit` at most.
 
-        Returns an empty list if there is nothing after `after`. Since a log has no gaps, the
-        bounds of any page can be computed. Raises RoomNotFoundError.
+        The JSON of their messages has `max_bytes` at most, unless that of the first one alone
+        has more: the page then consists of that entry. An adapter that does not know how long
+        a text is in JSON counts six bytes for each byte, the most that it can be. So a page
+        may be shorter than `limit` although the log goes on; it is empty only if there is
+        nothing after `after`. Since a log has no gaps, the bounds of any page can be computed.
+        Raises RoomNotFoundError.
         """
         ...
 

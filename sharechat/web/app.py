@@ -40,7 +40,7 @@ def make_app(
     app.config["MAX_CONTENT_LENGTH"] = _MAX_BODY_BYTES
     problems.install(app)
     origins.install(app, allowed_origins, allowed_hosts)
-    api = rest(controller.rooms, repository, queue, sources, admit_room)
+    api = rest(controller, repository, queue, sources, admit_room)
     if allowed_origins:
         # Which pages may read; which may change something or join is checked in `origins`.
         cors(

@@ -3,14 +3,15 @@
 import hashlib
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from functools import partial
 
 import structlog
 from quart import Blueprint, Response, request
 
-from sharechat.actors.rooms import Rooms
+from sharechat.actors.controller import Controller
 from sharechat.domain.errors import UnavailableError
 from sharechat.domain.ids import RoomId, parse_room_id
-from sharechat.domain.messages import RoomInfo, to_json
+from sharechat.domain.messages import Entry, RoomInfo, to_json
 from sharechat.domain.outcomes import KEY_MISSING, NOT_A_WEBSOCKET, RETRY_AFTER
 from sharechat.domain.ports import Queue, Repository
 from sharechat.domain.sources import Sources
@@ -22,11 +23,9 @@ log = structlog.get_logger()
 
 ROOM_KEY_HEADER = "Sharechat-Room-Key"
 
-_READ_AT_ONCE = 500
-
 
 def rest(
-    rooms: Rooms,
+    controller: Controller,
     repository: Repository,
     queue: Queue,
     sources: Sources,
@@ -63,7 +62,7 @@ def rest(
                 f"Send the {ROOM_KEY_HEADER} of the room's creation as a bearer token.",
                 {"WWW-Authenticate": 'Bearer realm="room"'},
             )
-        await rooms.delete_room(id_, _hash(key.strip()))
+        await controller.rooms.delete_room(id_, _hash(key.strip()))
         response = Response(status=204)
         del response.headers["Content-Type"]
         return response
@@ -75,15 +74,19 @@ def rest(
         room = await repository.get_room(id_)
         cursor = await repository.find(room.id, query.cursor) if query.cursor else 0
         after, end = query.span(room.head, cursor)
-        if query.limit is None and not query.before:
-            response = _stream(repository, room.id, after, end)
-            first = await repository.read(room.id, after=after, limit=1) if after else []
-            if header := pagination.link(room.id, query, first, head=0):
-                response.headers["Link"] = header
-            return response
-        page = await repository.read(room.id, after=after, limit=end - after) if end > after else []
-        response = _json([entry.message for entry in page])
-        if header := pagination.link(room.id, query, page, room.head):
+        read = partial(controller.history.read, room.id)
+        page = await read(after=after, limit=end - after) if end > after else []
+        whole = not page or page[-1].seq == end
+        first = b"[" + _join(page) + (b"]" if whole else b"")
+        response = Response(
+            _chunks(controller, room.id, first, page[-1].seq if page else end, end),
+            content_type="application/json",
+        )
+        response.timeout = None  # By default Quart cuts a response off after a minute.
+        if whole:
+            response.content_length = len(first)
+        ends = page if whole else [page[0], *await read(after=end - 1, limit=1)]
+        if header := pagination.link(room.id, query, ends, room.head):
             response.headers["Link"] = header
         return response
 
@@ -131,23 +134,21 @@ async def _state(check: Callable[[], Awaitable[None]]) -> str:
     return "ok"
 
 
-def _stream(repository: Repository, room_id: RoomId, after: int, end: int) -> Response:
-    """Return a response that streams the entries past `after` up to `end` in bounded memory."""
-    response = Response(_chunks(repository, room_id, after, end), content_type="application/json")
-    response.timeout = None  # By default Quart cuts a response off after a minute.
-    return response
+def _join(page: Sequence[Entry]) -> bytes:
+    return b",".join(to_json(entry.message) for entry in page)
 
 
 async def _chunks(
-    repository: Repository, room_id: RoomId, after: int, end: int
+    controller: Controller, room_id: RoomId, chunk: bytes, after: int, end: int
 ) -> AsyncIterator[bytes]:
-    opening = b"["
-    while after < end:
-        limit = min(_READ_AT_ONCE, end - after)
-        page = await repository.read(room_id, after=after, limit=limit)
-        if not page:
-            break
-        yield opening + b",".join(to_json(entry.message) for entry in page)
-        opening = b","
+    """Yield `chunk`, and then the JSON of the entries past `after` up to `end`, page by page."""
+    while True:
+        with controller.history.holding(len(chunk)):
+            yield chunk
+        del chunk  # It must not stay in memory while the next one waits for its turn.
+        if after >= end:
+            return
+        page = await controller.history.read(room_id, after=after, limit=end - after)
         after = page[-1].seq
-    yield b"[]" if opening == b"[" else b"]"
+        chunk = b"," + _join(page) + (b"]" if after == end else b"")
+        del page

@@ -1,5 +1,6 @@
 """Helpers for the tests of Repositories: rooms, members, and what is stored."""
 
+import sys
 from collections.abc import Sequence
 
 from sharechat.domain.ids import ProcessId, RoomId, new_member_id, new_process_id, new_room_id
@@ -8,6 +9,9 @@ from sharechat.domain.ports import Refusal, Repository
 from tests.harness.drafts import joined
 
 KEY_HASH = b"hash of the key"
+
+ANY_SIZE = sys.maxsize
+"""The `max_bytes` of a page whose size does not matter."""
 
 
 def somebody(name: str = "Blue Fox") -> Identity:
@@ -44,7 +48,7 @@ async def set_up_member(repository: Repository) -> tuple[ProcessId, RoomId, Iden
 
 async def read_log(repository: Repository, room: RoomId) -> list[Entry]:
     """Return the whole log."""
-    return await repository.read(room, after=0, limit=10_000)
+    return await repository.read(room, after=0, limit=10_000, max_bytes=ANY_SIZE)
 
 
 def is_entry_of(entry: Entry | Refusal, draft: Draft) -> bool:

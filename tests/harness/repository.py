@@ -12,6 +12,7 @@ from sharechat.domain.errors import UnavailableError
 from sharechat.domain.ids import ProcessId, RoomId
 from sharechat.domain.messages import Draft, Entry, Message, RoomInfo
 from sharechat.domain.ports import Present, Refusal
+from tests.harness.repositories import ANY_SIZE
 
 KEY = b"the hash of a key"
 
@@ -93,9 +94,9 @@ class ScriptedRepository(MemoryRepository):
             self.commits.append([draft.text for draft in drafts])
             return await super().append(drafts, process_id)
 
-    async def read(self, room_id: RoomId, *, after: int, limit: int) -> list[Entry]:
+    async def read(self, room_id: RoomId, *, after: int, limit: int, max_bytes: int) -> list[Entry]:
         async with self._call("read"):
-            return await super().read(room_id, after=after, limit=limit)
+            return await super().read(room_id, after=after, limit=limit, max_bytes=max_bytes)
 
     async def get_heads(self, room_ids: Collection[RoomId]) -> dict[RoomId, int]:
         async with self._call("get_heads"):
@@ -137,7 +138,9 @@ class ScriptedRepository(MemoryRepository):
 
     async def log(self, room_id: RoomId) -> list[Message]:
         """Return the whole log, even while the Repository is away."""
-        entries = await MemoryRepository.read(self, room_id, after=0, limit=1_000_000)
+        entries = await MemoryRepository.read(
+            self, room_id, after=0, limit=1_000_000, max_bytes=ANY_SIZE
+        )
         assert [entry.seq for entry in entries] == list(range(1, len(entries) + 1))
         return [entry.message for entry in entries]
 

@@ -147,9 +147,10 @@ class SimRepository:
         truth = self._world.truth
         return await self._call("append", partial(truth.append, list(drafts), process_id))
 
-    async def read(self, room_id: RoomId, *, after: int, limit: int) -> list[Entry]:
+    async def read(self, room_id: RoomId, *, after: int, limit: int, max_bytes: int) -> list[Entry]:
         truth = self._world.truth
-        return await self._call("read", partial(truth.read, room_id, after=after, limit=limit))
+        read = partial(truth.read, room_id, after=after, limit=limit, max_bytes=max_bytes)
+        return await self._call("read", read)
 
     async def find(self, room_id: RoomId, message_id: MessageId) -> int:
         return await self._call("find", partial(self._world.truth.find, room_id, message_id))

@@ -40,6 +40,25 @@ async def test_a_member_hears_the_log_after_the_seq_and_then_the_room(
         assert visit.connection.received == log[after:]
 
 
+async def test_a_member_that_catches_up_holds_one_page_of_bounded_bytes_at_a_time(
+    autojump_clock: MockClock,
+) -> None:
+    policy = Policy(message_rate=0, read_bytes=3000, follow_interval=10_000)
+    async with open_house(policy=policy) as house:
+        room, talker = await room_with(house, 100)
+        connection = FakeConnection()
+        connection.stalls()
+        house.repository.calls.clear()
+        await house.visit(room, after=0, connection=connection)
+        await wait_all_tasks_blocked()
+        assert house.repository.calls["read"] == 1
+        assert 2000 < connection.backlog <= 3000
+        connection.reads_on()
+        talker.says("new")
+        await connection.hears("new")
+        assert connection.received == await house.repository.log(room)
+
+
 @pytest.mark.parametrize("stalled_at", range(5))
 async def test_a_member_that_catches_up_while_others_talk_hears_no_gap_and_no_repeat(
     autojump_clock: MockClock, stalled_at: int

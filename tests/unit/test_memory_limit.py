@@ -9,7 +9,7 @@ from sharechat.domain.errors import FullError, RejectedError
 from sharechat.domain.ids import ProcessId, RoomId
 from sharechat.domain.messages import Entry, Identity, to_json
 from tests.harness.drafts import chat, joined, left
-from tests.harness.repositories import KEY_HASH, join, make_room, set_up_member, somebody
+from tests.harness.repositories import KEY_HASH, join, make_room, read_log, set_up_member, somebody
 
 LIMIT = 1 << 20
 
@@ -48,7 +48,7 @@ async def test_past_the_limit_messages_and_rooms_are_refused_until_something_is_
     await fill_with_rooms(repository)
     with pytest.raises(FullError):
         await make_room(repository)
-    assert len(await repository.read(room, after=0, limit=10_000)) == stored + 1
+    assert len(await read_log(repository, room)) == stored + 1
     await repository.delete_room(room, KEY_HASH)
     member = await join(repository, process, other)
     assert await fill(repository, process, other, member, "x" * 1000) >= stored - 10

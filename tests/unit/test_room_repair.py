@@ -10,6 +10,7 @@ from sharechat.domain.outcomes import INTERNAL_ERROR, ROOM_DELETED
 from tests.harness.connection import FakeConnection
 from tests.harness.house import RemoteMember, open_house
 from tests.harness.repository import KEY, ScriptedRepository
+from tests.harness.waiting import until
 from tests.unit.conftest import Logs
 from tests.unit.test_room import ALONE, local_and_remote_member
 
@@ -26,6 +27,21 @@ async def test_a_room_that_cannot_read_retries_until_it_can(autojump_clock: Mock
         house.repository.away = False
         await here.hears("1", "2", within=2 * ALONE.retry_interval)
         assert here.texts[2:] == ["1", "2"]
+
+
+async def test_a_room_reads_what_it_missed_in_pages_of_bounded_bytes(
+    autojump_clock: MockClock,
+) -> None:
+    policy = Policy(message_rate=0, follow_interval=10_000, read_bytes=5000)
+    async with open_house(policy=policy) as house:
+        here, there = await local_and_remote_member(house)
+        entries = await there.says(*("x" * 1000 for _ in range(40)))
+        house.repository.calls.clear()
+        writes = here.writes
+        house.nodes[0].hears(there.room_id, entries[-1])
+        await until(lambda: len(here.received) == 42)
+        assert here.received == await house.repository.log(there.room_id)
+        assert house.repository.calls["read"] == here.writes - writes == 10
 
 
 async def test_entries_that_fill_the_gap_are_delivered_even_while_the_room_cannot_read(

@@ -21,7 +21,15 @@ from sharechat.domain.errors import (
     WrongKeyError,
 )
 from sharechat.domain.ids import MemberId, MessageId, ProcessId, RoomId
-from sharechat.domain.messages import Draft, Entry, Identity, MessageType, RoomInfo, stamp
+from sharechat.domain.messages import (
+    Draft,
+    Entry,
+    Identity,
+    MessageType,
+    RoomInfo,
+    stamp,
+    to_json,
+)
 from sharechat.domain.ports import Present, Refusal
 from sharechat.domain.sources import Sources
 
@@ -138,9 +146,16 @@ class MemoryRepository:
         self._grow(room, cost)
         return entry
 
-    async def read(self, room_id: RoomId, *, after: int, limit: int) -> list[Entry]:
+    async def read(self, room_id: RoomId, *, after: int, limit: int, max_bytes: int) -> list[Entry]:
         await trio.lowlevel.checkpoint()
-        return self._get_room(room_id).log[after : after + limit]
+        page: list[Entry] = []
+        size = 0
+        for entry in self._get_room(room_id).log[after : after + limit]:
+            size += len(to_json(entry.message))
+            if page and size > max_bytes:
+                break
+            page.append(entry)
+        return page
 
     async def find(self, room_id: RoomId, message_id: MessageId) -> int:
         await trio.lowlevel.checkpoint()

@@ -1,7 +1,7 @@
 """A pool of connections that are opened when they are needed."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from math import inf
 from random import SystemRandom
 from typing import Any, LiteralString, TypeVar
@@ -19,7 +19,12 @@ from sharechat.adapters.postgres.waiting import is_readable
 from sharechat.domain.errors import UnavailableError
 
 CALL_TIMEOUT = 3.0
-"""Seconds that a call may take, plus CANCEL_TIMEOUT if its query has to be cancelled."""
+"""Seconds that a call may take, plus CANCEL_TIMEOUT if its query has to be cancelled.
+
+Before that, a call waits as long at most for a connection that no other call is using.
+"""
+
+BUSY = "The server is busy."
 
 _MIN_BACKOFF = 0.05
 """Seconds without a new attempt after the first failure to connect, at most."""
@@ -40,6 +45,9 @@ class Pool:
     failure to connect there is a backoff, which doubles with each further failure. Calls that
     would have to connect during the backoff fail at once, for the same reason. `health` is told
     of every call that works or fails.
+
+    If all connections are in use, calls wait for their turn, in order. That is no failure of
+    the database, so it starts no backoff and does not shorten the time that a call has.
     """
 
     def __init__(self, url: str, size: int, health: Health) -> None:
@@ -76,23 +84,40 @@ class Pool:
     ) -> T:
         """Call `work` with a connection that no other task is using; return its result.
 
-        Raises RejectedError, and UnavailableError, within `timeout` seconds and CANCEL_TIMEOUT.
-        After an UnavailableError or a cancelled call it is unknown whether the work was done.
+        Raises RejectedError, and UnavailableError: after `timeout` seconds if no connection
+        is free by then; otherwise within `timeout` seconds and CANCEL_TIMEOUT from when one
+        was. After an UnavailableError or a cancelled call it is unknown whether the work was
+        done.
         """
+        with trio.move_on_after(timeout) as turn:
+            await self._limiter.acquire()
+        if turn.cancelled_caught:
+            raise UnavailableError(BUSY)
+        try:
+            return await self._run(work, timeout)
+        finally:
+            self._limiter.release()
+
+    async def _run(self, work: Callable[[TrioConnection[Row]], Awaitable[T]], timeout: float) -> T:
+        connection: TrioConnection[Row] | None = None
         with trio.move_on_after(timeout):
             try:
-                async with self._acquire() as connection:
+                connection = self._take_idle() or await self._connect()
+                with self._lend(connection):
                     result = await work(connection)
             except psycopg.Error as error:
                 self._health.record_failure(error)
                 raise map_error(error) from error
             self._health.record_success()
             return result
-        # The other connections go to the same server and may hang too, so replace them.
-        self._close_idle()
-        timed_out = psycopg.errors.ConnectionTimeout("no answer in time")
-        self._record_failure(timed_out)
-        self._health.record_failure(timed_out)
+        # If the connection is open, the server obeyed the request to cancel the query: the
+        # server works, and only the query took too long.
+        if connection is None or connection.closed:
+            # The other connections go to the same server and may hang too, so replace them.
+            self._close_idle()
+            timed_out = psycopg.errors.ConnectionTimeout("no answer in time")
+            self._record_failure(timed_out)
+            self._health.record_failure(timed_out)
         raise UnavailableError(TIMED_OUT)
 
     def close(self) -> None:
@@ -103,25 +128,24 @@ class Pool:
         self._closed = True
         self._close_idle()
 
-    @asynccontextmanager
-    async def _acquire(self) -> AsyncIterator[TrioConnection[Row]]:
-        async with self._limiter:
-            connection = self._take_idle() or await self._connect()
-            try:
-                yield connection
-            except (psycopg.DataError, psycopg.IntegrityError):
-                raise
-            except psycopg.Error:
-                # The database may only be busy, but a new connection does no harm. It does
-                # help if the error comes from what the old one remembers, such as its
-                # prepared statements.
+    @contextmanager
+    def _lend(self, connection: TrioConnection[Row]) -> Iterator[None]:
+        """Close the connection after the block, or keep it if it can be used again."""
+        try:
+            yield
+        except (psycopg.DataError, psycopg.IntegrityError):
+            raise
+        except psycopg.Error:
+            # The database may only be busy, but a new connection does no harm. It does help
+            # if the error comes from what the old one remembers, such as its prepared
+            # statements.
+            connection.close_nowait()
+            raise
+        finally:
+            if self._closed or connection.info.transaction_status != TransactionStatus.IDLE:
                 connection.close_nowait()
-                raise
-            finally:
-                if self._closed or connection.info.transaction_status != TransactionStatus.IDLE:
-                    connection.close_nowait()
-                else:
-                    self._idle.append(connection)
+            else:
+                self._idle.append(connection)
 
     def _take_idle(self) -> TrioConnection[Row] | None:
         while self._idle:

@@ -44,28 +44,30 @@ _SWEEP_TIME = 1.0
 class PostgresRepository:
     """Rooms, logs and members in a PostgreSQL database that `migrate` has set up.
 
-    Uses at most `connections` connections. One is reserved for `append`, so that `append`
-    never waits for a reader; the other methods share the rest. A call opens the connection
-    that it needs, so creating a PostgresRepository does no I/O. Every call ends within 4
-    seconds.
+    Uses at most `connections` connections. One is reserved for `append`, and two for leases and
+    for clearing up, so that neither waits for clients that read, nor a lease for clearing up;
+    the other methods share the rest. A call opens the connection that it needs, so creating a
+    PostgresRepository does no I/O. Every call waits for a connection for 3 seconds at most, and
+    ends within 4 seconds once it has one.
     """
 
-    def __init__(self, url: str, *, connections: int = 4) -> None:
-        """Raises ValueError if `url` is not valid, or `connections` is less than 2."""
+    def __init__(self, url: str, *, connections: int = 6) -> None:
+        """Raises ValueError if `url` is not valid, or `connections` is less than 4."""
         check_url(url)
-        if connections < 2:
-            raise ValueError("a PostgresRepository needs at least two connections")
+        if connections < 4:
+            raise ValueError("a PostgresRepository needs at least four connections")
         self._health = Health(str(conninfo_to_dict(url).get("password") or ""))
         self._append_pool = Pool(url, 1, self._health)
-        self._pool = Pool(url, connections - 1, self._health)
+        self._lease_pool = Pool(url, 2, self._health)
+        self._pool = Pool(url, connections - 3, self._health)
 
     async def aclose(self) -> None:
         """Close the connections, even if cancelled. May be called twice.
 
         Later calls of other methods raise UnavailableError.
         """
-        self._append_pool.close()
-        self._pool.close()
+        for pool in (self._append_pool, self._lease_pool, self._pool):
+            pool.close()
         await trio.lowlevel.checkpoint()
 
     async def create_room(self, room: RoomInfo, key_hash: bytes) -> None:
@@ -86,7 +88,7 @@ class PostgresRepository:
         params = {"id": room_id, "key_hash": key_hash}
         for gone, right_key in await self._pool.fetch(statements.DELETE_ROOM, params):
             if gone:
-                await self._sweep(deadline)
+                await self._sweep(self._pool, deadline)
                 return
             if not right_key:
                 raise WrongKeyError
@@ -127,8 +129,8 @@ class PostgresRepository:
             ]
         return list(map(to_outcome, drafts, rows))
 
-    async def read(self, room_id: RoomId, *, after: int, limit: int) -> list[Entry]:
-        params = {"id": room_id, "after": after, "limit": limit}
+    async def read(self, room_id: RoomId, *, after: int, limit: int, max_bytes: int) -> list[Entry]:
+        params = {"id": room_id, "after": after, "limit": limit, "max_bytes": max_bytes}
         rows = await self._pool.fetch(statements.READ, params)
         if not rows:
             raise RoomNotFoundError
@@ -161,7 +163,7 @@ class PostgresRepository:
             work.append((statements.REMOVE_UNJOINED_ROOMS, unjoined_age))
         while work and trio.current_time() < start + CALL_TIMEOUT / 2:
             statement, least_age = work[-1]
-            rows = await self._pool.fetch(
+            rows = await self._lease_pool.fetch(
                 statement,
                 (least_age, _STALE_ROOMS_PER_QUERY),
                 timeout=deadline - trio.current_time(),
@@ -169,28 +171,28 @@ class PostgresRepository:
             removed += [room_id for (room_id,) in rows]
             if len(rows) < _STALE_ROOMS_PER_QUERY:
                 work.pop()
-        await self._sweep(deadline)
+        await self._sweep(self._lease_pool, deadline)
         return removed
 
     async def open_lease(self, process_id: ProcessId) -> None:
-        await self._pool.fetch(statements.OPEN_LEASE, (process_id,))
+        await self._lease_pool.fetch(statements.OPEN_LEASE, (process_id,))
 
     async def renew_lease(self, process_id: ProcessId) -> Mapping[ProcessId, int]:
-        rows = await self._pool.fetch(statements.RENEW_LEASE, {"id": process_id})
+        rows = await self._lease_pool.fetch(statements.RENEW_LEASE, {"id": process_id})
         if not rows:
             raise LeaseLostError
         return dict(rows)
 
     async def end_lease(self, process_id: ProcessId, renewal: int | None = None) -> bool:
         params = {"id": process_id, "renewal": renewal}
-        return bool(await self._pool.fetch(statements.END_LEASE, params))
+        return bool(await self._lease_pool.fetch(statements.END_LEASE, params))
 
     async def get_orphans(self) -> list[Present]:
-        rows = await self._pool.fetch(statements.GET_ORPHANS)
+        rows = await self._lease_pool.fetch(statements.GET_ORPHANS)
         return [Present(room_id, Identity(id_, name)) for room_id, id_, name in rows]
 
     async def get_members_of(self, process_id: ProcessId) -> list[Present]:
-        rows = await self._pool.fetch(statements.GET_MEMBERS_OF, (process_id,))
+        rows = await self._lease_pool.fetch(statements.GET_MEMBERS_OF, (process_id,))
         return [Present(room_id, Identity(id_, name)) for room_id, id_, name in rows]
 
     async def check(self) -> None:
@@ -203,17 +205,16 @@ class PostgresRepository:
             await self._pool.run(_write_to_disk, timeout=deadline - trio.current_time())
             self._health.disk_full = False
 
-    async def _sweep(self, deadline: float) -> None:
+    async def _sweep(self, pool: Pool, deadline: float) -> None:
         """Delete messages of removed rooms for about a second, and never beyond `deadline`.
 
         Does not raise UnavailableError: a later call deletes what is left.
         """
-        stop_at = min(trio.current_time() + _SWEEP_TIME, deadline)
+        # The last query has a second, so that its timeout does not come from having begun late.
+        stop_at = min(trio.current_time(), deadline - 2 * _SWEEP_TIME) + _SWEEP_TIME
         with suppress(UnavailableError):
             while (now := trio.current_time()) < stop_at:
-                rows = await self._pool.fetch(
-                    statements.SWEEP, (_SWEEP_SIZE,), timeout=deadline - now
-                )
+                rows = await pool.fetch(statements.SWEEP, (_SWEEP_SIZE,), timeout=deadline - now)
                 ((more,),) = rows
                 if not more:
                     return

@@ -65,11 +65,21 @@ SELECT * FROM append(
 
 # A log has no gaps, so a page is a range of `seq`. With both bounds given, no plan reads more
 # than that range. The LIMIT only prevents the planner from joining in another order.
+#
+# The page ends before its JSON could exceed `max_bytes`: all of a message but its texts takes
+# less than 230 bytes, and a byte of text six at most. How long a text is in JSON is not looked
+# at, because that takes up to a millisecond for each message, while the length of the text is
+# known even without decompressing it.
 READ = """
 SELECT m.seq, m.id, m.member_id, m.member_name, m.type, m.text, m.sent
 FROM rooms r LEFT JOIN LATERAL (
-    SELECT * FROM messages WHERE room_id = r.id
-        AND seq > %(after)s::bigint AND seq <= %(after)s::bigint + %(limit)s::bigint
+    SELECT * FROM (
+        SELECT *, sum(230 + 6 * (octet_length(member_name) + octet_length(text)))
+            OVER (ORDER BY seq) AS most_bytes
+        FROM messages WHERE room_id = r.id
+            AND seq > %(after)s::bigint AND seq <= %(after)s::bigint + %(limit)s::bigint
+    ) page
+    WHERE most_bytes <= %(max_bytes)s::bigint OR seq = %(after)s::bigint + 1
     LIMIT %(limit)s::bigint
 ) m ON true
 WHERE r.id = %(id)s ORDER BY m.seq

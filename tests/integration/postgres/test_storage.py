@@ -18,7 +18,7 @@ from tests.harness.postgres_clients import (
     new_database,
     open_repository,
 )
-from tests.harness.repositories import KEY_HASH, set_up_member, somebody, summarize
+from tests.harness.repositories import ANY_SIZE, KEY_HASH, set_up_member, somebody, summarize
 
 
 async def test_a_large_room_costs_no_more_reads_than_a_small_one(url: str) -> None:
@@ -60,7 +60,7 @@ async def use_every_statement(
     drafts = [chat(room, member, str(n)) for n in range(10)]
     drafts.append(joined(room, somebody()))
     drafts.append(left(room, drafts[-1].member))
-    page = {"id": room, "after": 5_000, "limit": 100}
+    page = {"id": room, "after": 5_000, "limit": 100, "max_bytes": ANY_SIZE}
     calls: list[tuple[LiteralString, Any]] = [
         (statements.READ, page),
         (statements.FIND, (drafts[0].id, room)),
@@ -121,5 +121,5 @@ async def test_text_that_the_databases_encoding_cannot_represent_is_refused(url:
         drafts = [chat(room, member, text) for text in ("ä", "😀", "ö")]
         outcomes = await repository.append(drafts, process)
         assert [type(outcome) for outcome in outcomes] == [Entry, RejectedError, Entry]
-        entries = await repository.read(room, after=1, limit=10)
+        entries = await repository.read(room, after=1, limit=10, max_bytes=ANY_SIZE)
         assert [entry.message.text for entry in entries] == ["ä", "ö"]

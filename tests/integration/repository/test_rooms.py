@@ -8,7 +8,7 @@ from sharechat.domain.ids import ProcessId, RoomId, new_message_id, new_room_id
 from sharechat.domain.messages import RoomInfo
 from sharechat.domain.ports import Present, Repository
 from tests.harness.drafts import chat, left
-from tests.harness.repositories import KEY_HASH, join, make_room, read_log, store
+from tests.harness.repositories import ANY_SIZE, KEY_HASH, join, make_room, read_log, store
 
 
 async def test_a_new_room_is_empty(repository: Repository) -> None:
@@ -36,7 +36,7 @@ async def test_a_room_that_was_never_created_is_not_found(repository: Repository
     with pytest.raises(RoomNotFoundError):
         await repository.get_members(room)
     with pytest.raises(RoomNotFoundError):
-        await repository.read(room, after=0, limit=1)
+        await repository.read(room, after=0, limit=1, max_bytes=ANY_SIZE)
     with pytest.raises(RoomNotFoundError):
         await repository.find(room, message)
     with pytest.raises(RoomNotFoundError):
@@ -51,7 +51,7 @@ async def test_deleting_a_room_removes_its_members_and_messages(
     stays = await join(repository, process, other)
     await repository.delete_room(room, KEY_HASH)
     with pytest.raises(RoomNotFoundError):
-        await repository.read(room, after=0, limit=1)
+        await repository.read(room, after=0, limit=1, max_bytes=ANY_SIZE)
     with pytest.raises(RoomNotFoundError):
         await repository.get_members(room)
     with pytest.raises(RoomNotFoundError):
@@ -92,7 +92,7 @@ async def test_rooms_without_members_are_removed_once_they_are_old_enough(
     assert set(await repository.remove_stale_rooms(0)) == {room, deserted}
     assert await repository.get_heads([room, occupied, deserted]) == {occupied: 1}
     with pytest.raises(RoomNotFoundError):
-        await repository.read(deserted, after=0, limit=1)
+        await repository.read(deserted, after=0, limit=1, max_bytes=ANY_SIZE)
     assert await repository.remove_stale_rooms(0) == []
 
 
