@@ -96,6 +96,13 @@ class Journal:
             raise NotStoredError(str(pending.outcome)) from pending.outcome
         return pending.outcome
 
+    async def submit(self, draft: Draft) -> None:
+        """Have a draft stored without waiting for the outcome.
+
+        Waits only while the mailbox is full. If cancelled then, the draft is not stored.
+        """
+        await self._put(_Pending(draft))
+
     async def _put(self, pending: _Pending) -> None:
         # A cancelled member says nothing more.
         await trio.lowlevel.checkpoint_if_cancelled()

@@ -1,8 +1,9 @@
 """A member: the actor that is one client's presence in one room."""
 
 import enum
+import itertools
 import math
-from typing import Final, Literal
+from typing import Final, Literal, NoReturn
 
 import structlog
 import trio
@@ -20,7 +21,7 @@ from sharechat.domain.errors import (
     RoomNotFoundError,
     SharechatError,
 )
-from sharechat.domain.messages import Identity
+from sharechat.domain.messages import Draft, Identity
 from sharechat.domain.outcomes import (
     INTERNAL_ERROR,
     RESTARTING,
@@ -188,19 +189,45 @@ class Member:
         ConnectionClosedError.
         """
         bucket = TokenBucket(self._policy.message_rate, self._policy.message_burst)
+        connection = self._connection
         while True:
-            text = await self._connection.receive()
+            text = await connection.receive()
             now = trio.current_time()
-            if (pause := max(bucket.take(now), self._shared_bucket.take(now))) > 0:
-                await trio.sleep(pause)
-            id_ = self._sources.message_id()
-            draft = messages.chat(id_, self._room.id, self.identity, text)
+            pause = max(bucket.take(now), self._shared_bucket.take(now))
+            if pause > 0 and not connection.gone:
+                await connection.pause(pause)
+            draft = self._draft(text)
+            if connection.gone:
+                await self._store_the_rest(draft)
             try:
                 await self._journal.store(draft)
             except NotStoredError as error:
                 await self._welcomed.wait()
                 failure = messages.failed(draft, str(error), self._sources.now())
                 self.deliver(Batch([failure]))
+
+    def _draft(self, text: str) -> Draft:
+        return messages.chat(self._sources.message_id(), self._room.id, self.identity, text)
+
+    async def _store_the_rest(self, draft: Draft) -> NoReturn:
+        """Have what a client said before it went stored at once, and drop what is too much.
+
+        Nobody waits for it to be stored: it is before the member's `left` in the Journal.
+        Ends by raising ConnectionClosedError.
+        """
+        dropped = 0
+        with trio.move_on_after(self._policy.rest_timeout):
+            try:
+                for count in itertools.count(1):
+                    if count <= self._policy.max_rest:
+                        await self._journal.submit(draft)
+                    else:
+                        dropped += 1
+                    draft = self._draft(await self._connection.receive())
+            finally:
+                if dropped:
+                    log.info("texts of a client that has gone dropped", count=dropped)
+        raise ConnectionClosedError
 
     async def listen(self, after: int | None = None) -> None:
         """Carry batches from the mailbox to the connection.

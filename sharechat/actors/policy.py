@@ -11,6 +11,10 @@ class Policy:
     """Messages a second from one member; 0 sets no limit."""
     message_burst: int = 40
     """How many messages a member may send at once before `message_rate` applies."""
+    max_rest: int = 256
+    """How many texts of a client that has gone are still stored."""
+    rest_timeout: float = 2
+    """How long a client that has gone stays a member while these are taken up."""
     max_waiting_bytes: int = 1 << 20
     """How many bytes may wait for a slow member before it is closed."""
     max_waiting_batches: int = 4096

@@ -24,6 +24,7 @@ NORMAL = Close(1000, "", True)
 """Nothing is wrong: the client ended the connection itself. Not in the table."""
 
 BAD_FRAME = Close(1002, "That is not the websocket protocol.", False)
+TOO_MANY_FRAMES = Close(1008, "Too many control frames or empty fragments.", False)
 NOT_UTF8 = Close(1007, "A message has to be valid UTF-8.", False)
 TOO_LARGE = Close(1009, "The message is too large.", False)
 INTERNAL_ERROR = Close(1011, "Something went wrong in the server.", True)
@@ -34,6 +35,7 @@ ROOM_DELETED = Close(4410, "The room has been deleted.", False)
 
 CLOSES = (
     BAD_FRAME,
+    TOO_MANY_FRAMES,
     NOT_UTF8,
     TOO_LARGE,
     INTERNAL_ERROR,

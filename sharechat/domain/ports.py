@@ -243,6 +243,19 @@ class Connection(Protocol):
         """
         ...
 
+    @property
+    def gone(self) -> bool:
+        """Whether the client is known to have gone; `receive` may still have texts of it."""
+        ...
+
+    async def pause(self, seconds: float) -> None:
+        """Wait without taking up another text, so that the client is held back.
+
+        The client's pings and its close are answered meanwhile, where the adapter can. Returns
+        early if the client turns out to have gone. Cancelling loses nothing.
+        """
+        ...
+
     def offer(self, batch: Batch) -> bool:
         """Take a batch to be sent, one message a frame, or return False. Never waits.
 

@@ -34,9 +34,10 @@ class _ViolationError(Exception):
 
 
 class Text(NamedTuple):
-    """A whole message."""
+    """A whole message, and its size in bytes of UTF-8."""
 
     text: str
+    size: int
 
 
 class Ping(NamedTuple):
@@ -75,12 +76,18 @@ class Decoder:
         self._compressed = False
         self._fragments: list[bytes] = []
         self._size = 0
+        self._overhead = 0
         self._deflate: PerMessageDeflate | None = None
         self._inflater: zlib._Decompress | None = None
         if offers:
             deflate = PerMessageDeflate()
             if server_extensions_handshake(split_comma_header(offers.encode()), [deflate]):
                 self._deflate = deflate
+
+    def take_overhead(self) -> int:
+        """Return how many frames since the last call cost work and carried no text."""
+        overhead, self._overhead = self._overhead, 0
+        return overhead
 
     def feed(self, data: bytes) -> list[Event]:
         """Take bytes; return the events that are complete now, in order.
@@ -145,6 +152,8 @@ class Decoder:
 
     def _take(self, first: int, payload: bytes) -> Event | None:
         opcode = first & 0x0F
+        if opcode >= CLOSE or not payload:
+            self._overhead += 1
         if opcode == PING:
             return Ping(payload)
         if opcode == PONG:
@@ -168,7 +177,7 @@ class Decoder:
         if len(whole) > self._max_bytes:
             raise _ViolationError(TOO_LARGE)
         try:
-            return Text(whole.decode())
+            return Text(whole.decode(), len(whole))
         except UnicodeDecodeError:
             raise _ViolationError(NOT_UTF8) from None
 

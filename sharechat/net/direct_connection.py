@@ -7,7 +7,8 @@ import trio
 
 from sharechat.domain.batch import Batch
 from sharechat.domain.errors import ConnectionClosedError
-from sharechat.domain.outcomes import NORMAL, Close
+from sharechat.domain.outcomes import NORMAL, TOO_MANY_FRAMES, Close
+from sharechat.domain.token_bucket import TokenBucket
 from sharechat.net.decoder import CloseFrame, Decoder, Ping, Text, Violation
 from sharechat.net.frames import (
     CLOSE,
@@ -38,7 +39,16 @@ BUFFER = 1 << 16
 _MOST_CONTROL = 4096
 """Bytes past BUFFER that control frames may take up; more of them are dropped."""
 
-_READ = 1 << 16
+MAX_HELD_BACK = 1 << 18
+"""Bytes of texts that may wait for a client that is held back; then its socket is not read."""
+
+CONTROL_RATE = 50
+"""Control frames and empty fragments a second that a client may send, after a burst."""
+
+CONTROL_BURST = 500
+
+_READ = 1 << 13
+"""Bytes taken up in one turn: few, so that a client that floods makes nobody else wait."""
 
 
 class DirectConnection:
@@ -50,7 +60,10 @@ class DirectConnection:
         self._transport = transport
         self._decoder = decoder
         self._close_timeout = close_timeout
-        self._texts: deque[str] = deque()
+        self._texts: deque[Text] = deque()
+        self.held_back = 0
+        """Bytes of texts that have been read and not been received. To be read only."""
+        self._control_bucket = TokenBucket(CONTROL_RATE, CONTROL_BURST)
         # Why there will be no more texts, once that is so.
         self._end: CloseFrame | Violation | None = None
         self._peer_gone = False
@@ -62,31 +75,53 @@ class DirectConnection:
     async def receive(self) -> str:
         if self._texts:
             await trio.lowlevel.checkpoint()
-            return self._texts.popleft()
         while not self._texts:
-            if self._end or self._peer_gone:
+            if self.gone:
                 raise ConnectionClosedError
-            self._silent_since = trio.current_time()
-            try:
-                data = await self._transport.read(_READ)
-            except GONE:
-                data = b""
-            finally:
-                self._silent_since = math.inf
-            self._take(data)
-        return self._texts.popleft()
+            await self._read()
+        text, size = self._texts.popleft()
+        self.held_back -= size
+        return text
+
+    @property
+    def gone(self) -> bool:
+        return self._peer_gone or self._end is not None
+
+    async def pause(self, seconds: float) -> None:
+        with trio.move_on_after(seconds):
+            while not self.gone and self.held_back < MAX_HELD_BACK:
+                await self._read()
+            if not self.gone:
+                await trio.sleep_forever()
+
+    async def _read(self) -> None:
+        """Wait for a portion of bytes, and take it up."""
+        self._silent_since = trio.current_time()
+        try:
+            data = await self._transport.read(_READ)
+        except GONE:
+            data = b""
+        finally:
+            self._silent_since = math.inf
+        self._take(data)
 
     def _take(self, data: bytes) -> None:
         self._peer_gone = not data
         ping = None
         for event in self._decoder.feed(data):
             match event:
-                case Text(text):
-                    self._texts.append(text)
+                case Text():
+                    self._texts.append(event)
+                    self.held_back += event.size
                 case Ping():
                     ping = event
                 case CloseFrame() | Violation():
                     self._end = event
+        now = trio.current_time()
+        for _ in range(self._decoder.take_overhead()):
+            if self._control_bucket.take(now) > 0:
+                self._end = self._end or Violation(TOO_MANY_FRAMES)
+                return
         if ping is not None:
             # One pong may answer several pings (RFC 6455, section 5.5.3). A read may hold
             # thousands of them, and a write for each would make every other client wait.

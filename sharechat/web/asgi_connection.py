@@ -49,6 +49,14 @@ class AsgiConnection:
             self._violation = NOT_UTF8
             raise ConnectionClosedError from None
 
+    @property
+    def gone(self) -> bool:
+        return self._closed
+
+    async def pause(self, seconds: float) -> None:
+        # The server answers pings; it reads on until its own buffer is full.
+        await trio.sleep(seconds)
+
     def offer(self, batch: Batch) -> bool:
         if self._closed:
             raise ConnectionClosedError

@@ -40,6 +40,7 @@ class FakeConnection:
         self._draining = False
         self._stalled = False
         self._gone = False
+        self._hung_up = False
         self._changed = trio.Event()
         self._texts, self._inbox = trio.open_memory_channel[str](math.inf)
 
@@ -58,6 +59,7 @@ class FakeConnection:
 
     def hangs_up(self) -> None:
         self._texts.close()
+        self._hung_up = True
         self.breaks()
 
     def stalls(self) -> None:
@@ -94,6 +96,15 @@ class FakeConnection:
             raise ConnectionClosedError from None
         self.read += 1
         return text
+
+    @property
+    def gone(self) -> bool:
+        return self._hung_up
+
+    async def pause(self, seconds: float) -> None:
+        with trio.move_on_after(seconds):
+            while not self._hung_up:
+                await self._changed.wait()
 
     def offer(self, batch: Batch) -> bool:
         self._raise_if_closed()

@@ -9,10 +9,11 @@ from sharechat.domain.batch import Batch
 from sharechat.domain.errors import ConnectionClosedError
 from sharechat.domain.outcomes import NOT_UTF8, RESTARTING, TOO_LARGE, TOO_SLOW, Close
 from sharechat.domain.ports import Connection
+from sharechat.net.direct_connection import MAX_HELD_BACK
 from tests.harness.connections import ADAPTERS, Connect, asgi, direct
 from tests.harness.deadline import DEADLINE
 from tests.harness.pair import LIMIT, batch, websockets
-from tests.harness.peer import frame
+from tests.harness.peer import frame, text
 
 
 @pytest.fixture(name="connect", params=ADAPTERS)
@@ -67,6 +68,33 @@ async def test_receive_raises_once_a_client_is_gone_without_a_word(connect: Conn
     async with connect() as (connection, client):
         client.drops()
         await raises_closed(connection)
+
+
+async def test_a_pause_takes_up_no_text(connect: Connect) -> None:
+    async with connect() as (connection, client):
+        await client.says("one", "two")
+        with trio.fail_after(DEADLINE):
+            assert await connection.receive() == "one"
+            await connection.pause(0.05)
+            assert not connection.gone
+            assert await connection.receive() == "two"
+
+
+async def test_a_cancelled_pause_loses_nothing(connect: Connect) -> None:
+    async with connect() as (connection, client):
+        with trio.move_on_after(0.01):
+            await connection.pause(DEADLINE)
+        await client.says("hello")
+        with trio.fail_after(DEADLINE):
+            assert await connection.receive() == "hello"
+
+
+async def test_once_receive_has_raised_the_client_is_gone(connect: Connect) -> None:
+    async with connect() as (connection, client):
+        assert not connection.gone
+        await client.hangs_up()
+        await raises_closed(connection)
+        assert connection.gone
 
 
 async def test_offered_batches_arrive_once_and_in_order(connect: Connect) -> None:
@@ -246,6 +274,33 @@ async def test_a_client_that_breaks_the_rules_counts_as_gone_and_is_told_why(
         async with trio.open_nursery() as nursery:
             nursery.start_soon(connection.aclose, RESTARTING)
             assert await client.sees_close() == (close.code, close.reason)
+
+
+async def test_a_ping_is_answered_during_a_pause() -> None:
+    async with websockets() as (connection, peer), trio.open_nursery() as nursery:
+        nursery.start_soon(connection.pause, DEADLINE)
+        await peer.send(text("held back") + frame(Opcode.PING, b"there?"))
+        assert await peer.hear_pong() == b"there?"
+        nursery.cancel_scope.cancel()
+
+
+async def test_a_pause_ends_when_the_client_closes() -> None:
+    async with websockets() as (connection, peer):
+        await peer.send(text("held back") + frame(Opcode.CLOSE, b"\x03\xe8"))
+        with trio.fail_after(DEADLINE):
+            await connection.pause(2 * DEADLINE)
+        assert connection.gone
+        assert await connection.receive() == "held back"
+
+
+async def test_what_is_read_ahead_during_a_pause_is_bounded() -> None:
+    async with websockets(buffers=4096) as (connection, peer), trio.open_nursery() as nursery:
+        nursery.start_soon(connection.pause, DEADLINE)
+        with trio.move_on_after(0.5):
+            while True:
+                await peer.stream.send_all(text("x" * 4000))
+        assert MAX_HELD_BACK <= connection.held_back < MAX_HELD_BACK + 20_000
+        nursery.cancel_scope.cancel()
 
 
 async def test_drain_gives_up_on_a_client_that_stalls() -> None:

@@ -137,6 +137,16 @@ class SimConnection(ClientState):
         self.consumed.append(text)
         return text
 
+    @property
+    def gone(self) -> bool:
+        return self._reset
+
+    async def pause(self, seconds: float) -> None:
+        with trio.move_on_after(seconds):
+            while not self._reset:
+                await self._changed.wait()
+        await self.process.wait_while_frozen()
+
     def offer(self, batch: Batch) -> bool:
         self._raise_if_closed()
         if self._outgoing and len(self._outgoing) + len(batch.messages) > _OUTGOING:

@@ -17,6 +17,60 @@ from tests.harness.connection import BUFFER, FakeConnection
 from tests.harness.house import UNLIMITED, assert_pairs, open_house
 from tests.harness.repository import KEY
 from tests.harness.waiting import until
+from tests.unit.conftest import Logs
+
+
+async def test_what_a_client_said_before_it_went_is_stored_at_once_and_bounded(
+    autojump_clock: MockClock, logs: Logs
+) -> None:
+    async with open_house(policy=Policy()) as house:
+        room = await house.repository.make_room()
+        visit = await house.visit(room)
+        await until(lambda: bool(visit.connection.received))
+        visit.connection.says(*(str(n) for n in range(400)))
+        began = trio.current_time()
+        visit.connection.hangs_up()
+        await visit.ends()
+        await house.nodes[0].controller.journal.settled()
+        assert trio.current_time() - began < 0.1
+        log = await house.repository.log(room)
+        assert [m.text for m in log[1:-1]] == [str(n) for n in range(256)]
+        assert log[-1].type is MessageType.LEFT
+        assert [entry["count"] for entry in logs if "dropped" in entry["event"]] == [144]
+
+
+async def test_a_client_that_goes_while_it_is_held_back_leaves_at_once(
+    autojump_clock: MockClock,
+) -> None:
+    async with open_house(policy=Policy(message_rate=1, message_burst=1)) as house:
+        room = await house.repository.make_room()
+        visit = await house.visit(room)
+        await until(lambda: bool(visit.connection.received))
+        visit.connection.says("1", "2", "3")
+        await trio.sleep(0.5)
+        began = trio.current_time()
+        visit.connection.hangs_up()
+        await visit.ends()
+        await house.nodes[0].controller.journal.settled()
+        assert trio.current_time() - began < 0.1
+        assert (await house.repository.texts(room))[1:4] == ["1", "2", "3"]
+
+
+async def test_a_client_that_has_gone_leaves_soon_though_nothing_can_be_stored(
+    autojump_clock: MockClock,
+) -> None:
+    policy = Policy(journal_mailbox=2)
+    async with open_house(policy=policy) as house:
+        room = await house.repository.make_room()
+        visit = await house.visit(room)
+        await until(lambda: bool(visit.connection.received))
+        house.repository.away = True
+        visit.connection.says(*(str(n) for n in range(20)))
+        visit.connection.hangs_up()
+        await visit.ends(within=policy.rest_timeout + policy.store_timeout + 0.1)
+        house.repository.away = False
+        await house.stop()
+        assert_pairs(await house.repository.log(room))
 
 
 async def test_a_member_joins_talks_and_leaves_once(autojump_clock: MockClock) -> None:

@@ -5,6 +5,7 @@ from contextlib import suppress
 
 import pytest
 import trio
+import trio.lowlevel
 from trio.testing import wait_all_tasks_blocked
 from wsproto.events import Ping, TextMessage
 from wsproto.frame_protocol import Opcode
@@ -146,12 +147,30 @@ async def test_pings_whose_answers_the_peer_does_not_read_take_bounded_memory(
     nursery: trio.Nursery,
 ) -> None:
     async with websockets(buffers=SMALL) as (connection, peer):
+        fill(connection)
         nursery.start_soon(read_on, connection)
-        with trio.fail_after(DEADLINE):
-            for _ in range(2000):
-                await peer.send(frame(Opcode.PING, b"x" * 125) * 10)
+        for _ in range(module.CONTROL_BURST):
+            await peer.send(frame(Opcode.PING, b"x" * 125))
+            await trio.lowlevel.checkpoint()
+        await wait_all_tasks_blocked(0.01)
         assert connection.backlog <= BUFFER + module._MOST_CONTROL + 200
-        await peer.send(text("still here"))
+        assert not connection.gone
+
+
+@pytest.mark.parametrize(
+    "flood",
+    [frame(Opcode.PING, b""), frame(Opcode.PONG, b"x"), frame(Opcode.CONTINUATION, b"", flags=0)],
+    ids=["pings", "pongs", "empty fragments"],
+)
+async def test_a_flood_of_frames_without_text_is_closed_with_1008(flood: bytes) -> None:
+    async with websockets() as (connection, peer), trio.open_nursery() as nursery:
+        await peer.send(frame(Opcode.TEXT, b"begins", flags=0))
+        nursery.start_soon(peer.try_to_send, flood * (module.CONTROL_BURST + 100))
+        with trio.fail_after(DEADLINE), pytest.raises(ConnectionClosedError):
+            await connection.receive()
+        nursery.start_soon(connection.aclose)
+        assert (await peer.hear_close()).code == 1008
+        await peer.stream.aclose()
 
 
 async def test_a_peer_that_reads_nothing_is_aborted() -> None:
