@@ -151,7 +151,8 @@ class Journal:
 
     def _gather(self) -> None:
         """Add what waits to the batch, and what overflowed in its proper turn."""
-        while len(self._pending) < self._policy.journal_mailbox:
+        size = sum(map(_size, self._pending))
+        while len(self._pending) < self._policy.journal_mailbox and size < self._policy.batch_bytes:
             if self._overflow and self._overflow[0][0] <= self._taken:
                 _, pending = self._overflow.popleft()
             else:
@@ -161,6 +162,7 @@ class Journal:
                     break
                 self._taken += 1
             self._pending.append(pending)
+            size += _size(pending)
         self._pending = [pending for pending in self._pending if not pending.abandoned]
 
     async def _commit(self) -> None:
@@ -202,6 +204,12 @@ class Journal:
                 return [RejectedError(BROKEN)]
         middle = len(batch) // 2
         return await self._append(batch[:middle]) + await self._append(batch[middle:])
+
+
+def _size(pending: _Pending) -> int:
+    # In characters. A text that is not ASCII has up to four bytes for each; to count them
+    # exactly would mean to encode every text twice.
+    return len(pending.draft.text)
 
 
 def _by_room(entry: Entry) -> RoomId:

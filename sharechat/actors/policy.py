@@ -25,6 +25,11 @@ class Policy:
     """How many members a room delivers to before it lets other tasks run."""
     journal_mailbox: int = 512
     """The most drafts that are stored in one commit."""
+    batch_bytes: int = 1 << 18
+    """About how many bytes are stored in one commit, or delivered to members in one batch.
+
+    A larger message makes a batch by itself.
+    """
     store_timeout: float = 5
     """How long a sender waits for its message to be stored."""
     retry_interval: float = 0.2

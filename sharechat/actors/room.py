@@ -235,11 +235,17 @@ class Room:
                 self._ready += self._sequencer.take(entries)
 
     async def _deliver(self) -> None:
-        """Deliver what is ready to every member as one batch."""
+        """Deliver what is ready to every member, as one batch unless that is too large."""
         ready, self._ready = self._ready, []
-        if not ready:
-            return
-        batch = Batch([entry.message for entry in ready])
+        while ready:
+            messages = [entry.message for entry in ready]
+            batch = Batch.up_to(self._policy.batch_bytes, messages)
+            await self._deliver_batch(batch, ready[: len(batch.messages)])
+            ready = ready[len(batch.messages) :]
+            if ready:
+                await trio.lowlevel.checkpoint()
+
+    async def _deliver_batch(self, batch: Batch, ready: Sequence[Entry]) -> None:
         members = iter(list(self._members.values()))
         while some := list(islice(members, self._policy.fan_out_slice)):
             for member in some:

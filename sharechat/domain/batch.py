@@ -37,6 +37,21 @@ class Batch:
             self._size = sum(map(len, self.json))
         return self._size
 
+    @classmethod
+    def up_to(cls, max_bytes: int, messages: Sequence[Message]) -> "Batch":
+        """Return a batch of the first messages with up to `max_bytes` of JSON; at least one."""
+        texts: list[bytes] = []
+        size = 0
+        for message in messages:
+            text = to_json(message)
+            if texts and size + len(text) > max_bytes:
+                break
+            texts.append(text)
+            size += len(text)
+        batch = cls(messages[: len(texts)])
+        batch._json, batch._size = texts, size
+        return batch
+
     def since(self, index: int) -> "Batch":
         """Return the batch without its first `index` messages; nothing is encoded twice."""
         if index == 0:

@@ -42,3 +42,15 @@ def test_the_rest_of_a_batch_is_not_encoded_again() -> None:
     rest = batch.since(1)
     assert [m.text for m in rest.messages] == ["b", "c"]
     assert all(own is first for own, first in zip(rest.json, batch.json[1:], strict=True))
+
+
+def test_a_batch_up_to_a_size_has_the_first_messages_and_at_least_one() -> None:
+    messages = [message("a" * 100) for _ in range(10)]
+    size = len(to_json(messages[0]))
+    assert Batch.up_to(10 * size, messages).messages == messages
+    assert Batch.up_to(3 * size, messages).messages == messages[:3]
+    assert Batch.up_to(3 * size - 1, messages).messages == messages[:2]
+    assert Batch.up_to(1, messages).messages == messages[:1]
+    batch = Batch.up_to(3 * size, messages)
+    assert batch.size == 3 * size
+    assert batch.json == [to_json(m) for m in messages[:3]]

@@ -270,3 +270,22 @@ async def test_an_idle_journal_is_settled_and_does_not_call_the_repository(
     await harness.journal.settled()
     await trio.sleep(1000)
     assert not harness.repository.calls
+
+
+async def test_a_batch_is_bounded_in_bytes(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    harness = JournalHarness(nursery, Policy(batch_bytes=1000))
+    room = await harness.open()
+    step = harness.repository.at_next("append", hold=True)
+    harness.send(room, "first")
+    await step.reached.wait()
+    texts = [letter * 400 for letter in "abcdefg"]
+    for text in [*texts, "x" * 5000, "last"]:
+        harness.send(room, text)
+        await wait_all_tasks_blocked()
+    step.release()
+    await trio.sleep(1)
+    commits = [[text[:1] for text in commit] for commit in harness.repository.commits]
+    assert commits == [["f"], ["a", "b", "c"], ["d", "e", "f"], ["g", "x"], ["l"]]
+    assert all(isinstance(outcome, Entry) for outcome in harness.outcomes.values())

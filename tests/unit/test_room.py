@@ -174,3 +174,38 @@ async def test_a_large_room_lets_other_tasks_run_while_it_delivers(
                 await trio.lowlevel.checkpoint()
         assert any(0 < count < 700 for count in ran_at)
         assert not other.closed.is_set()
+
+
+async def test_a_large_delivery_comes_in_portions_and_in_order(autojump_clock: MockClock) -> None:
+    policy = Policy(message_rate=0, batch_bytes=2000)
+    async with open_house(policy=policy) as house:
+        room = await house.repository.make_room()
+        member, other = await house.join(room), await house.join(room)
+        remote = RemoteMember(house.repository, room)
+        entries = [await remote.joins(), *await remote.says(*(f"{n}" * 300 for n in range(9)))]
+        writes = member.writes
+        house.nodes[0].hears(room, *entries)
+        await member.hears("8" * 300)
+        assert member.received[1:] == other.received
+        assert member.received == await house.repository.log(room)
+        # Three messages of some 600 bytes fit into one portion.
+        assert 3 <= member.writes - writes <= 5
+
+
+async def test_who_joins_within_a_large_delivery_hears_it_from_its_own_joined_on(
+    autojump_clock: MockClock,
+) -> None:
+    policy = Policy(message_rate=0, batch_bytes=1000, gap_patience=1000)
+    async with open_house(policy=policy) as house:
+        room = await house.repository.make_room()
+        member = await house.join(room)
+        remote = RemoteMember(house.repository, room)
+        entries = [await remote.joins(), *await remote.says(*(f"{n}" * 300 for n in range(5)))]
+        late = await house.visit(room)
+        await wait_all_tasks_blocked()
+        assert not late.connection.received
+        house.nodes[0].hears(room, *entries)
+        await until(lambda: bool(late.connection.received))
+        log = await house.repository.log(room)
+        assert late.connection.received == log[-1:]
+        assert member.received == log
