@@ -117,9 +117,9 @@ class DirectConnection:
                     ping = event
                 case CloseFrame() | Violation():
                     self._end = event
-        now = trio.current_time()
-        for _ in range(self._decoder.take_overhead()):
-            if self._control_bucket.take(now) > 0:
+        if overhead := self._decoder.take_overhead():
+            now = trio.current_time()
+            if any(self._control_bucket.take(now) > 0 for _ in range(overhead)):
                 self._end = self._end or Violation(TOO_MANY_FRAMES)
                 return
         if ping is not None:
