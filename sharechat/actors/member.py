@@ -1,7 +1,6 @@
 """A member: the actor that is one client's presence in one room."""
 
 import enum
-import itertools
 import math
 from typing import Final, Literal, NoReturn
 
@@ -215,12 +214,13 @@ class Member:
         Nobody waits for it to be stored: it is before the member's `left` in the Journal.
         Ends by raising ConnectionClosedError.
         """
-        dropped = 0
+        stored = dropped = 0
         with trio.move_on_after(self._policy.rest_timeout):
             try:
-                for count in itertools.count(1):
-                    if count <= self._policy.max_rest:
+                while True:
+                    if stored < self._policy.max_rest:
                         await self._journal.submit(draft)
+                        stored += 1
                     else:
                         dropped += 1
                     draft = self._draft(await self._connection.receive())
