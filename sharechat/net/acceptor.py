@@ -7,7 +7,7 @@ can take over its connection from hypercorn afterwards.
 import errno
 import socket
 from collections.abc import Awaitable, Callable
-from contextlib import ExitStack
+from contextlib import suppress
 
 import structlog
 import trio
@@ -123,13 +123,10 @@ class _Connections:
         transport = Transport(sock)
         self._open.add(transport)
         try:
-            with ExitStack() as admitted:
-                try:
-                    admitted.enter_context(self._admission.admit_connection(address))
-                except TooManyConnectionsError:
-                    await _turn_away(transport)
-                else:
-                    await Handover(transport, self.heartbeat).run(self._serve_http)
+            with self._admission.admit_connection(address):
+                await Handover(transport, self.heartbeat).run(self._serve_http)
+        except* TooManyConnectionsError:
+            await _turn_away(transport)
         except* GONE:
             pass  # The peer went before it could be answered.
         except* (UnicodeDecodeError, LocalProtocolError):
@@ -151,9 +148,10 @@ class _Connections:
 
 
 async def _turn_away(transport: Transport) -> None:
-    transport.write(_TOO_MANY)
-    await transport.drain()
-    await transport.aclose(GRACE)
+    with suppress(*GONE):
+        transport.write(_TOO_MANY)
+        await transport.drain()
+        await transport.aclose(GRACE)
 
 
 async def _accept(

@@ -78,7 +78,7 @@ class Handover:
         # Set when the handshake has had its answer, and hypercorn is to end.
         self._answered = trio.Event()
         self._websocket: tuple[Decoder, Serve] | None = None
-        self._held = ExitStack()
+        self._held: ExitStack | None = None
 
     @property
     def state(self) -> State:
@@ -105,7 +105,8 @@ class Handover:
                 await self._transport.aclose(self._linger)
         finally:
             self._transport.close()
-            self._held.close()
+            if self._held is not None:
+                self._held.close()
 
     # For the route that answers the handshake.
 
