@@ -212,7 +212,8 @@ class Member:
         """Have what a client said before it went stored at once, and drop what is too much.
 
         Nobody waits for it to be stored: it is before the member's `left` in the Journal.
-        Ends by raising ConnectionClosedError.
+        Ends by raising ConnectionClosedError. If cancelled, what has not been taken up by then
+        is not stored.
         """
         stored = dropped = 0
         with trio.move_on_after(self._policy.rest_timeout):

@@ -184,8 +184,17 @@ class Transport:
         return patience.cancelled_caught
 
     def _unread_by_peer(self) -> int:
-        """Return how many bytes the kernel holds that the peer has not acknowledged."""
-        return int.from_bytes(fcntl.ioctl(self.socket, termios.TIOCOUTQ, bytes(4)), sys.byteorder)
+        """Return how many bytes the kernel holds that the peer has not acknowledged.
+
+        Returns 0 if another task has closed the socket, or if the system does not tell.
+        """
+        if self.closed:
+            return 0
+        try:
+            held = fcntl.ioctl(self.socket, termios.TIOCOUTQ, bytes(4))
+        except OSError:
+            return 0
+        return int.from_bytes(held, sys.byteorder)
 
     def close(self) -> None:
         """Close the socket; what the kernel holds is still delivered. May be called again.
