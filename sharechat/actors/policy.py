@@ -42,7 +42,7 @@ class Policy:
     """The most bytes of JSON that are read at once, unless a single message has more."""
     history_readers: int = 2
     """How many pages are read at a time for clients that read old messages."""
-    history_patience: float = 10
+    history_patience: float = 5
     """How long such a client waits for its turn to read a page."""
     history_bytes: int = 16 << 20
     """How many bytes of JSON all pages that such clients have yet to take may have together."""
