@@ -30,6 +30,13 @@ log = structlog.get_logger()
 BACKLOG = 4096
 """How many connections may wait to be accepted: a whole room that comes back at once."""
 
+KERNEL_BUFFER = 1 << 18
+"""Bytes that the kernel holds for a client and has not sent yet; by default it takes 4 MB.
+
+This bounds what has not been sent (TCP_NOTSENT_LOWAT), and not what is under way to a client
+that is far away, so that a fast one gets as much as its connection can carry.
+"""
+
 GRACE = 1
 """Seconds that connections get to end after their members have left."""
 
@@ -164,6 +171,7 @@ async def _accept(
             sock, address = listener.accept()
             sock.setblocking(False)
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, KERNEL_BUFFER)
         except OSError as error:
             if error.errno in _OUT_OF_RESOURCES:
                 log.warning("cannot accept", reason=error.strerror)

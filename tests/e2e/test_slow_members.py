@@ -9,13 +9,14 @@ from functools import partial
 import pytest
 import trio
 
+from sharechat.net.acceptor import KERNEL_BUFFER
 from tests.harness.deadline import eventually
 from tests.harness.http import Json, history, make_room, members
 from tests.harness.memory import MIB, MemoryWatch
 from tests.harness.peer import Peer, text
 from tests.harness.process import SharechatProcess
 from tests.harness.reader import PATIENCE, Reader
-from tests.harness.sockets import shrink_receive_buffer
+from tests.harness.sockets import held_by_kernel, shrink_receive_buffer
 from tests.harness.stalled import StalledMembers
 from tests.harness.talker import join
 
@@ -145,6 +146,22 @@ async def test_a_slow_member_is_closed_and_nobody_else_waits(
         assert (await talker.hear_chats(1))[0].startswith(f"{number}:")
     await _members_reach(unlimited.url, room, 1)
     assert unlimited.memory < 200_000_000
+    slow.drop()
+
+
+async def test_the_kernel_holds_little_for_a_member_that_does_not_read(
+    unlimited: SharechatProcess, nursery: trio.Nursery
+) -> None:
+    room = make_room(unlimited.url)
+    slow = await Peer.open(unlimited.ws_url(room))
+    talker = await join(nursery, unlimited.ws_url(room))
+    most = 0
+    while len(members(unlimited.url, room)) == 2:
+        await talker.say("x" * 16_000)
+        await talker.hear_chats(1)
+        most = max(most, *held_by_kernel(unlimited.port))
+    # The bound holds for what is written next, so a batch may exceed it.
+    assert KERNEL_BUFFER <= most < 2 * KERNEL_BUFFER
     slow.drop()
 
 
