@@ -20,6 +20,9 @@ _BINARY = 0x2
 _MAX_FRAGMENTS = 1024
 """How many fragments a message may have; even empty ones cost memory."""
 
+_MOST_TEXT = 1 << 16
+"""Bytes of text after which `feed` stops: 8 KiB of compressed messages may hold megabytes."""
+
 _SLACK = 64
 """Bytes by which deflate may lengthen a message that cannot be compressed."""
 
@@ -77,6 +80,8 @@ class Decoder:
         self._fragments: list[bytes] = []
         self._size = 0
         self._overhead = 0
+        self.behind = False
+        """Whether `feed` has stopped before the end of its bytes. To be read only."""
         self._deflate: PerMessageDeflate | None = None
         self._inflater: zlib._Decompress | None = None
         if offers:
@@ -92,7 +97,9 @@ class Decoder:
     def feed(self, data: bytes) -> list[Event]:
         """Take bytes; return the events that are complete now, in order.
 
-        A CloseFrame or a Violation is the last event; nothing may be fed afterwards.
+        After much text it stops and leaves the rest for the next call, which may be without
+        new bytes; `behind` tells. A CloseFrame or a Violation is the last event; nothing may be
+        fed afterwards.
         """
         events: list[Event] = []
         try:
@@ -104,6 +111,8 @@ class Decoder:
     def _feed(self, data: bytes, events: list[Event]) -> None:
         buffer = self._buffer + data if self._buffer else data
         position, end = 0, len(buffer)
+        room = _MOST_TEXT
+        self.behind = False
         while end - position >= 2:
             first, second = buffer[position], buffer[position + 1]
             if not second & 0x80:  # A client must mask (section 5.1).
@@ -130,6 +139,11 @@ class Decoder:
                 events.append(event)
                 if isinstance(event, CloseFrame):
                     return
+                if isinstance(event, Text):
+                    room -= event.size
+                    if room <= 0:
+                        self.behind = True
+                        break
         self._buffer = buffer[position:]
 
     def _check(self, first: int, length: int) -> None:

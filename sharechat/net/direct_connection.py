@@ -95,7 +95,11 @@ class DirectConnection:
                 await trio.sleep_forever()
 
     async def _read(self) -> None:
-        """Wait for a portion of bytes, and take it up."""
+        """Wait for a portion of bytes, or go on with the last one, and take it up."""
+        if self._decoder.behind:
+            await trio.lowlevel.checkpoint()
+            self._take(b"")
+            return
         self._silent_since = trio.current_time()
         try:
             data = await self._transport.read(_READ)
@@ -103,10 +107,10 @@ class DirectConnection:
             data = b""
         finally:
             self._silent_since = math.inf
+        self._peer_gone = not data
         self._take(data)
 
     def _take(self, data: bytes) -> None:
-        self._peer_gone = not data
         ping = None
         for event in self._decoder.feed(data):
             match event:

@@ -95,6 +95,17 @@ async def test_a_compressed_message_may_come_in_fragments() -> None:
         assert await receive(connection) == "hello " * 99
 
 
+async def test_compressed_messages_are_inflated_only_as_they_are_received() -> None:
+    """300 messages of 16 KiB are 7 KB on the wire, and would be 4.9 MB in memory."""
+    async with websockets(offer=OFFER) as (connection, peer):
+        await peer.send(compressed(b"x" * LIMIT) * 300)
+        await peer.send(text("the last"))
+        for _ in range(300):
+            assert await receive(connection) == "x" * LIMIT
+            assert connection.held_back <= 4 * LIMIT
+        assert await receive(connection) == "the last"
+
+
 async def test_a_cancelled_receive_loses_nothing() -> None:
     async with transports() as (transport, theirs):
         connection, peer = past_handshake(transport, theirs)
