@@ -26,6 +26,7 @@ simulate: $(VENV)/.installed-test
 hostile: $(VENV)/.installed-test
 	$(BIN)/python -m tests.hostile.connections
 	$(BIN)/python -m tests.hostile.readers
+	$(BIN)/python -m tests.hostile.floods
 
 e2e-test: $(VENV)/.installed-test
 	$(BIN)/pytest tests/e2e

@@ -40,7 +40,11 @@ _MOST_CONTROL = 4096
 """Bytes past BUFFER that control frames may take up; more of them are dropped."""
 
 MAX_HELD_BACK = 1 << 18
-"""Bytes of texts that may wait for a client that is held back; then its socket is not read."""
+"""Bytes of memory that the texts of a client that is held back may take; then its socket is
+not read."""
+
+_TEXT_OVERHEAD = 100
+"""Bytes of memory that a text takes besides its own, about."""
 
 CONTROL_RATE = 50
 """Control frames and empty fragments a second that a client may send, after a burst."""
@@ -62,7 +66,7 @@ class DirectConnection:
         self._close_timeout = close_timeout
         self._texts: deque[Text] = deque()
         self.held_back = 0
-        """Bytes of texts that have been read and not been received. To be read only."""
+        """Bytes of memory of the texts that have been read and not been received, about."""
         self._control_bucket = TokenBucket(CONTROL_RATE, CONTROL_BURST)
         # Why there will be no more texts, once that is so.
         self._end: CloseFrame | Violation | None = None
@@ -80,7 +84,7 @@ class DirectConnection:
                 raise ConnectionClosedError
             await self._read()
         text, size = self._texts.popleft()
-        self.held_back -= size
+        self.held_back -= size + _TEXT_OVERHEAD
         return text
 
     @property
@@ -116,7 +120,7 @@ class DirectConnection:
             match event:
                 case Text():
                     self._texts.append(event)
-                    self.held_back += event.size
+                    self.held_back += event.size + _TEXT_OVERHEAD
                 case Ping():
                     ping = event
                 case CloseFrame() | Violation():

@@ -68,14 +68,23 @@ class Talker:
         await self._stream.aclose()
 
 
-async def join(nursery: trio.Nursery, url: str, headers: Mapping[str, str] | None = None) -> Talker:
-    """Join a room until the nursery ends. Raises trio_websocket.ConnectionRejected."""
+async def join(
+    nursery: trio.Nursery,
+    url: str,
+    headers: Mapping[str, str] | None = None,
+    *,
+    local_address: str | None = None,
+) -> Talker:
+    """Join a room until the nursery ends, from `local_address` if that matters.
+
+    Raises trio_websocket.ConnectionRejected.
+    """
     parts = urlsplit(url)
     assert parts.hostname is not None
     assert parts.port is not None
     resource = f"{parts.path}?{parts.query}" if parts.query else parts.path
     with trio.fail_after(DEADLINE):
-        stream = await trio.open_tcp_stream(parts.hostname, parts.port)
+        stream = await trio.open_tcp_stream(parts.hostname, parts.port, local_address=local_address)
         start = partial(_run, stream, parts.netloc, resource, headers or {})
         websocket: WebSocketConnection = await nursery.start(start)
     return Talker(stream, websocket)

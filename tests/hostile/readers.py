@@ -11,31 +11,24 @@ than 100 MB, makes a request fail, or makes a server count as dead.
 
 import argparse
 import http.client
-import multiprocessing
 import socket
-import statistics
 import sys
 import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
-from functools import partial
 
 import trio
-from trio_websocket import ConnectionClosed
 
-from tests.harness.cluster import Cluster
 from tests.harness.http import fetch, make_room
-from tests.harness.memory import MIB, MemoryWatch
 from tests.harness.peer import upgrade
 from tests.harness.process import SharechatProcess
-from tests.harness.talker import Talker, join
+from tests.harness.talker import join
+from tests.hostile.scene import Scene, in_process, servers
 
 MESSAGES = 1000
 LARGEST = "\x01" * 16 * 1024
-ALLOWED = 100_000_000
-"""Bytes by which memory may grow."""
 
 
 async def fill(server: SharechatProcess) -> tuple[str, str]:
@@ -82,12 +75,7 @@ def read_without_end(port: int, path: str, seconds: float, outcomes: Counter[str
             connection.close()
 
 
-def read_in_threads(
-    port: int,
-    paths: list[str],
-    seconds: float,
-    results: "multiprocessing.SimpleQueue[Counter[str]]",
-) -> None:
+def read_in_threads(port: int, paths: list[str], seconds: float) -> Counter[str]:
     outcomes: Counter[str] = Counter()
     threads = [
         threading.Thread(target=read_without_end, args=(port, path, seconds, outcomes))
@@ -97,37 +85,7 @@ def read_in_threads(
         thread.start()
     for thread in threads:
         thread.join()
-    results.put(outcomes)
-
-
-class Neighbour:
-    """A well-behaved member of another room, and what it notices."""
-
-    def __init__(self, talker: Talker) -> None:
-        self._talker = talker
-        self._waits: list[float] = []
-        self.gone = False
-        """Whether its connection has ended, or it had no answer for DEADLINE seconds."""
-
-    async def run(self) -> None:
-        try:
-            while True:
-                started = time.monotonic()
-                await self._talker.say("hello")
-                await self._talker.hear_chat()
-                self._waits.append(time.monotonic() - started)
-                await trio.sleep(0.05)
-        except (ConnectionClosed, trio.TooSlowError):
-            self.gone = True
-
-    def report(self) -> str:
-        waits, self._waits = self._waits, []
-        if self.gone:
-            return "a neighbour was cut off"
-        if len(waits) < 2:
-            return "a neighbour heard nothing"
-        p99 = statistics.quantiles(waits, n=100, method="inclusive")[-1]
-        return f"a neighbour waited {p99 * 1000:.0f} ms (p99), {max(waits) * 1000:.0f} ms (worst)"
+    return outcomes
 
 
 async def attack(server: SharechatProcess, connections: int, seconds: float) -> bool:
@@ -136,59 +94,30 @@ async def attack(server: SharechatProcess, connections: int, seconds: float) -> 
     path = f"/api/room/{room}/messages"
     get = f"GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode()
     after = upgrade(f"/api/serve/{room}?after={first}")
-    borne = True
-    async with trio.open_nursery() as nursery:
-        neighbour = Neighbour(await join(nursery, server.ws_url(make_room(server.url))))
-        nursery.start_soon(neighbour.run)
-        await trio.sleep(2)
-        print(f"at rest: {neighbour.report()}")
+    borne: list[bool] = []
+    async with Scene.set_up(server) as scene:
         for name, requests in (
             ("1 unread GET", [get]),
             ("1 unread ?after=", [after]),
             (f"{connections} unread GET", [get] * connections),
             (f"{connections} unread ?after=", [after] * connections),
         ):
-            async with MemoryWatch.during(server) as memory:
+            async with scene.attack(name, borne):
                 with unread(server.port, requests):
                     await trio.sleep(5)
-            borne &= memory.growth <= ALLOWED
-            print(f"{name}: memory grew by {memory.growth / MIB:.0f} MiB; {neighbour.report()}")
-            await trio.sleep(2)
         for name, paths in (
             (f"{connections} read the history", [path]),
             (f"{connections} read pages", [f"{path}?limit=1000", f"{path}?after={first}&limit=9"]),
         ):
             health: Counter[int] = Counter()
-            outcomes: Counter[str] = Counter()
-            async with MemoryWatch.during(server) as memory, trio.open_nursery() as during:
+            async with scene.attack(name, borne), trio.open_nursery() as during:
                 during.start_soon(watch_health, server.url, health)
-                outcomes = await trio.to_thread.run_sync(
-                    partial(
-                        read_in_process,
-                        server.port,
-                        [paths[n % len(paths)] for n in range(connections)],
-                        seconds,
-                    )
-                )
+                chosen = [paths[n % len(paths)] for n in range(connections)]
+                outcomes = await in_process(read_in_threads, server.port, chosen, seconds)
                 during.cancel_scope.cancel()
-            borne &= memory.growth <= ALLOWED and set(outcomes) == {"200"} and set(health) == {200}
-            print(
-                f"{name}: memory grew by {memory.growth / MIB:.0f} MiB; answers {dict(outcomes)}; "
-                f"health {dict(health)}; {neighbour.report()}"
-            )
-        nursery.cancel_scope.cancel()
-    return borne and not neighbour.gone
-
-
-def read_in_process(port: int, paths: list[str], seconds: float) -> Counter[str]:
-    """Read from another process, so that the neighbour's waits are the server's doing."""
-    context = multiprocessing.get_context("spawn")
-    results = context.SimpleQueue()
-    process = context.Process(target=read_in_threads, args=(port, paths, seconds, results))
-    process.start()
-    outcomes: Counter[str] = results.get()
-    process.join()
-    return outcomes
+            print(f"    answers {dict(outcomes)}; health {dict(health)}")
+            borne.append(set(outcomes) == {"200"} and set(health) == {200})
+    return all(borne)
 
 
 async def watch_health(url: str, statuses: Counter[int]) -> None:
@@ -207,13 +136,7 @@ def main() -> int:
     parser.add_argument("--connections", type=int, default=20)
     parser.add_argument("--seconds", type=float, default=15)
     arguments = parser.parse_args()
-    flags = ("--message-rate", "0")
-    with ExitStack() as stack:
-        if arguments.cluster:
-            cluster = Cluster(stack)
-            server, other = cluster.serve(*flags), cluster.serve(*flags)
-        else:
-            server = other = stack.enter_context(SharechatProcess(*flags))
+    with servers(arguments.cluster, "--message-rate", "0") as (server, other):
         borne = trio.run(attack, server, arguments.connections, arguments.seconds)
         dead = other.stderr.count("a process is dead")
         lost = server.stderr.count("lease lost")

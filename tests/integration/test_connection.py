@@ -1,5 +1,7 @@
 """The contract of the Connection port, sentence by sentence, for every adapter and every fake."""
 
+import tracemalloc
+
 import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
@@ -293,13 +295,19 @@ async def test_a_pause_ends_when_the_client_closes() -> None:
         assert await connection.receive() == "held back"
 
 
-async def test_what_is_read_ahead_during_a_pause_is_bounded() -> None:
+@pytest.mark.parametrize("message", ["x" * 4000, "x" * 40, "!"])
+async def test_what_is_read_ahead_during_a_pause_takes_little_memory(message: str) -> None:
+    data = text(message) * (1 + 4000 // len(message))
     async with websockets(buffers=4096) as (connection, peer), trio.open_nursery() as nursery:
+        tracemalloc.start()
         nursery.start_soon(connection.pause, DEADLINE)
         with trio.move_on_after(0.5):
             while True:
-                await peer.stream.send_all(text("x" * 4000))
-        assert MAX_HELD_BACK <= connection.held_back < MAX_HELD_BACK + 20_000
+                await peer.stream.send_all(data)
+        memory = tracemalloc.get_traced_memory()[0]
+        tracemalloc.stop()
+        assert connection.held_back >= MAX_HELD_BACK
+        assert memory < 2 * MAX_HELD_BACK
         nursery.cancel_scope.cancel()
 
 
