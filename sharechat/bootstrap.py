@@ -9,6 +9,7 @@ import structlog
 import trio
 from quart_trio import QuartTrio
 
+from sharechat import logs
 from sharechat.actors.controller import Controller
 from sharechat.adapters.memory import MemoryBus, MemoryRepository
 from sharechat.config import Settings
@@ -132,9 +133,11 @@ def build(
 
 
 def create_app() -> QuartTrio:
-    """Return the ASGI application that the environment variables configure.
+    """Return the ASGI application that the environment variables configure, logging included.
 
     For any ASGI server that runs on trio, such as `hypercorn -k trio
     "sharechat.bootstrap:create_app()"`. Raises click.UsageError if a variable is wrong.
     """
-    return build(Settings.from_environment()).app
+    settings = Settings.from_environment()
+    logs.configure(settings.log_level, json=settings.log_json)
+    return build(settings).app

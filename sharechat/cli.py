@@ -51,7 +51,12 @@ class _Commands(click.Group):
             from sharechat.bench.command import bench
 
             return bench
-        return super().get_command(ctx, cmd_name)
+        command = super().get_command(ctx, cmd_name)
+        if command is None:
+            # Not shown, since it may be a database's URL with its password.
+            names = ", ".join(self.list_commands(ctx))
+            ctx.fail(f"There is no such command. The commands are: {names}.")
+        return command
 
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})

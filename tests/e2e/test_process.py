@@ -131,8 +131,10 @@ async def test_empty_rooms_are_deleted_after_their_ttl(nursery: trio.Nursery) ->
 async def test_plain_hypercorn_serves_the_same_application(nursery: trio.Nursery) -> None:
     command = [str(BIN / "hypercorn"), "-k", "trio", "--bind", "127.0.0.1:0"]
     app = "sharechat.bootstrap:create_app()"
-    with ServerProcess([*command, app], prints_url_to="stderr") as server:
+    env = {"SHARECHAT_LOG_JSON": "true"}
+    with ServerProcess([*command, app], env, prints_url_to="stderr") as server:
         room = make_room(server.url)
+        wait_until(lambda: '"event": "room created"' in server.stderr)
         talkers = [await join(nursery, server.ws_url(room)) for _ in range(2)]
         for talker in talkers:
             assert (await talker.hear())["type"] == "joined"

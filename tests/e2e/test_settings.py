@@ -147,3 +147,15 @@ def test_no_error_shows_a_part_of_a_password(
     out, err = capfd.readouterr()
     assert (out, err.count("\n")) == ("", 1)
     assert "cr3t" not in err
+
+
+def test_an_unknown_command_is_not_shown_since_it_may_be_a_url(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["sharechat", "postgresql://user:s3cr3t@127.0.0.1/db"])
+    with pytest.raises(SystemExit) as caught:
+        cli.main()
+    assert caught.value.code == 2
+    _, err = capfd.readouterr()
+    assert "serve" in err
+    assert "s3cr3t" not in err
