@@ -28,10 +28,13 @@ BROKEN = "The message could not be stored: something went wrong in the server."
 class _Pending:
     """A draft that waits to be stored; `done` is set once its outcome is known."""
 
-    __slots__ = ("abandoned", "done", "draft", "outcome")
+    __slots__ = ("abandoned", "done", "draft", "outcome", "size")
 
     def __init__(self, draft: Draft) -> None:
         self.draft = draft
+        # In characters. A text that is not ASCII has up to four bytes for each; to count them
+        # exactly would mean to encode every text twice.
+        self.size = len(draft.text)
         self.done = trio.Event()
         self.outcome: Entry | SharechatError | None = None
         self.abandoned = False
@@ -151,7 +154,7 @@ class Journal:
 
     def _gather(self) -> None:
         """Add what waits to the batch, and what overflowed in its proper turn."""
-        size = sum(map(_size, self._pending))
+        size = sum([pending.size for pending in self._pending])
         while len(self._pending) < self._policy.journal_mailbox and size < self._policy.batch_bytes:
             if self._overflow and self._overflow[0][0] <= self._taken:
                 _, pending = self._overflow.popleft()
@@ -162,7 +165,7 @@ class Journal:
                     break
                 self._taken += 1
             self._pending.append(pending)
-            size += _size(pending)
+            size += pending.size
         self._pending = [pending for pending in self._pending if not pending.abandoned]
 
     async def _commit(self) -> None:
@@ -204,12 +207,6 @@ class Journal:
                 return [RejectedError(BROKEN)]
         middle = len(batch) // 2
         return await self._append(batch[:middle]) + await self._append(batch[middle:])
-
-
-def _size(pending: _Pending) -> int:
-    # In characters. A text that is not ASCII has up to four bytes for each; to count them
-    # exactly would mean to encode every text twice.
-    return len(pending.draft.text)
 
 
 def _by_room(entry: Entry) -> RoomId:

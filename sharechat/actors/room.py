@@ -236,13 +236,13 @@ class Room:
 
     async def _deliver(self) -> None:
         """Deliver what is ready to every member, as one batch unless that is too large."""
-        ready, self._ready = self._ready, []
-        while ready:
-            messages = [entry.message for entry in ready]
-            batch = Batch.up_to(self._policy.batch_bytes, messages)
-            await self._deliver_batch(batch, ready[: len(batch.messages)])
-            ready = ready[len(batch.messages) :]
-            if ready:
+        while self._ready:
+            ready = self._ready
+            batch = Batch.up_to(self._policy.batch_bytes, [entry.message for entry in ready])
+            count = len(batch.messages)
+            self._ready = ready[count:]
+            await self._deliver_batch(batch, ready[:count])
+            if self._ready:
                 await trio.lowlevel.checkpoint()
 
     async def _deliver_batch(self, batch: Batch, ready: Sequence[Entry]) -> None:

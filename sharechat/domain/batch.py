@@ -48,7 +48,7 @@ class Batch:
                 break
             texts.append(text)
             size += len(text)
-        batch = cls(messages[: len(texts)])
+        batch = cls(messages if len(texts) == len(messages) else messages[: len(texts)])
         batch._json, batch._size = texts, size
         return batch
 

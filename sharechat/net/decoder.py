@@ -20,8 +20,8 @@ _BINARY = 0x2
 _MAX_FRAGMENTS = 1024
 """How many fragments a message may have; even empty ones cost memory."""
 
-_MOST_TEXT = 1 << 16
-"""Bytes of text after which `feed` stops: 8 KiB of compressed messages may hold megabytes."""
+_MOST_INFLATED = 1 << 16
+"""Bytes of inflated text after which `feed` stops: 8 KiB on the wire may hold megabytes."""
 
 _SLACK = 64
 """Bytes by which deflate may lengthen a message that cannot be compressed."""
@@ -79,7 +79,9 @@ class Decoder:
         self._compressed = False
         self._fragments: list[bytes] = []
         self._size = 0
-        self._overhead = 0
+        self._inflated = 0
+        self.overhead = 0
+        """How many frames that `feed` has taken cost work and carry no text."""
         self.behind = False
         """Whether `feed` has stopped before the end of its bytes. To be read only."""
         self._deflate: PerMessageDeflate | None = None
@@ -89,17 +91,12 @@ class Decoder:
             if server_extensions_handshake(split_comma_header(offers.encode()), [deflate]):
                 self._deflate = deflate
 
-    def take_overhead(self) -> int:
-        """Return how many frames since the last call cost work and carried no text."""
-        overhead, self._overhead = self._overhead, 0
-        return overhead
-
     def feed(self, data: bytes) -> list[Event]:
         """Take bytes; return the events that are complete now, in order.
 
-        After much text it stops and leaves the rest for the next call, which may be without
-        new bytes; `behind` tells. A CloseFrame or a Violation is the last event; nothing may be
-        fed afterwards.
+        After much inflated text it stops and leaves the rest for the next call, which may be
+        without new bytes; `behind` tells. A CloseFrame or a Violation is the last event; nothing
+        may be fed afterwards.
         """
         events: list[Event] = []
         try:
@@ -111,9 +108,8 @@ class Decoder:
     def _feed(self, data: bytes, events: list[Event]) -> None:
         buffer = self._buffer + data if self._buffer else data
         position, end = 0, len(buffer)
-        room = _MOST_TEXT
-        self.behind = False
-        while end - position >= 2:
+        self._inflated = 0
+        while end - position >= 2 and self._inflated < _MOST_INFLATED:
             first, second = buffer[position], buffer[position + 1]
             if not second & 0x80:  # A client must mask (section 5.1).
                 raise _ViolationError(BAD_FRAME)
@@ -139,11 +135,7 @@ class Decoder:
                 events.append(event)
                 if isinstance(event, CloseFrame):
                     return
-                if isinstance(event, Text):
-                    room -= event.size
-                    if room <= 0:
-                        self.behind = True
-                        break
+        self.behind = self._inflated >= _MOST_INFLATED
         self._buffer = buffer[position:]
 
     def _check(self, first: int, length: int) -> None:
@@ -167,7 +159,7 @@ class Decoder:
     def _take(self, first: int, payload: bytes) -> Event | None:
         opcode = first & 0x0F
         if opcode >= CLOSE or not payload:
-            self._overhead += 1
+            self.overhead += 1
         if opcode == PING:
             return Ping(payload)
         if opcode == PONG:
@@ -205,6 +197,7 @@ class Decoder:
             whole = self._inflater.decompress(data + b"\0\0\xff\xff", self._max_bytes + 1)
         except zlib.error:
             raise _ViolationError(BAD_FRAME) from None
+        self._inflated += len(whole)
         if self._inflater.eof:  # A last block ends the stream; the next message begins another.
             self._inflater = None
         return whole

@@ -68,7 +68,8 @@ class DirectConnection:
         self.held_back = 0
         """Bytes of memory of the texts that have been read and not been received, about."""
         self._control_bucket = TokenBucket(CONTROL_RATE, CONTROL_BURST)
-        # Why there will be no more texts, once that is so.
+        self.gone = False
+        # Why there will be no more texts; None as well if the peer has gone without a word.
         self._end: CloseFrame | Violation | None = None
         self._peer_gone = False
         self._closing = False
@@ -86,10 +87,6 @@ class DirectConnection:
         text, size = self._texts.popleft()
         self.held_back -= size + _TEXT_OVERHEAD
         return text
-
-    @property
-    def gone(self) -> bool:
-        return self._peer_gone or self._end is not None
 
     async def pause(self, seconds: float) -> None:
         with trio.move_on_after(seconds):
@@ -111,7 +108,8 @@ class DirectConnection:
             data = b""
         finally:
             self._silent_since = math.inf
-        self._peer_gone = not data
+        if not data:
+            self.gone = self._peer_gone = True
         self._take(data)
 
     def _take(self, data: bytes) -> None:
@@ -124,16 +122,21 @@ class DirectConnection:
                 case Ping():
                     ping = event
                 case CloseFrame() | Violation():
-                    self._end = event
-        if overhead := self._decoder.take_overhead():
+                    self._end_with(event)
+        if overhead := self._decoder.overhead:
+            self._decoder.overhead = 0
             now = trio.current_time()
             if any(self._control_bucket.take(now) > 0 for _ in range(overhead)):
-                self._end = self._end or Violation(TOO_MANY_FRAMES)
+                self._end_with(Violation(TOO_MANY_FRAMES))
                 return
         if ping is not None:
             # One pong may answer several pings (RFC 6455, section 5.5.3). A read may hold
             # thousands of them, and a write for each would make every other client wait.
             self._send_control(frame(PONG, ping.payload))
+
+    def _end_with(self, end: CloseFrame | Violation) -> None:
+        self.gone = True
+        self._end = self._end or end
 
     def offer(self, batch: Batch) -> bool:
         if self._closing:  # No data frame may follow the close frame (RFC 6455, section 5.5.1).
@@ -179,7 +182,7 @@ class DirectConnection:
             if data and self._transport.backlog < BUFFER + _MOST_CONTROL:
                 self._transport.write(data)
         except GONE:
-            self._peer_gone = True
+            self.gone = self._peer_gone = True
 
     async def aclose(self, close: Close | None = None) -> None:
         if self._closing:

@@ -40,7 +40,7 @@ _MAX_ORPHANS = 1000
 # dictionaries and lists that hold them.
 _ROOM_COST = 1100
 _MEMBER_COST = 500
-_ENTRY_COST = 400
+_ENTRY_COST = 450
 """Without its text."""
 
 _RESERVED = 1 / 16
@@ -127,13 +127,14 @@ class MemoryRepository:
             return LeaseLostError()
         if not joins and draft.member.id not in room.members:
             return NotAMemberError()
-        if draft.type is not MessageType.LEFT:
-            free = (self._max_bytes if joins else self._max_bytes_of_talk) - self._size
-            if cost + (_membership_cost(draft.member) if joins else 0) > free:
-                return RejectedError("The message could not be stored: the server is full.")
+        limit = self._max_bytes_of_talk
+        if joins:
+            limit = self._max_bytes
+            cost += _membership_cost(draft.member)
+        if self._size + cost > limit and draft.type is not MessageType.LEFT:
+            return RejectedError("The message could not be stored: the server is full.")
         if joins:
             self._end_membership(room, draft)
-            self._grow(room, _membership_cost(draft.member))
             room.members[draft.member.id] = (draft.member, process_id)
             membership = (draft.room_id, draft.member.id)
             self._members_of[process_id][membership] = Present(draft.room_id, draft.member)
@@ -245,8 +246,9 @@ def _entry_cost(text: str) -> int:
 
     A text that is not ASCII is kept twice: Python caches its UTF-8 when it is first sent.
     """
-    encoded = len(text.encode())
-    return _ENTRY_COST + sys.getsizeof(text) + (0 if text.isascii() else encoded)
+    if text.isascii():
+        return _ENTRY_COST + len(text)
+    return _ENTRY_COST + sys.getsizeof(text) + len(text.encode())
 
 
 def _membership_cost(member: Identity) -> int:
