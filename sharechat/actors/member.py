@@ -227,7 +227,7 @@ class Member:
                     draft = self._draft(await self._connection.receive())
             finally:
                 if dropped:
-                    log.info("texts of a client that has gone dropped", count=dropped)
+                    log.info("texts dropped", reason="their client has gone", count=dropped)
         raise ConnectionClosedError
 
     async def listen(self, after: int | None = None) -> None:

@@ -225,7 +225,7 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=10)
     parser.add_argument("--only", choices=ATTACKS, action="append")
     arguments = parser.parse_args()
-    with servers(arguments.cluster, "--log-level", "warning") as (server, other):
+    with servers(arguments.cluster) as (server, other):
         names = arguments.only or list(ATTACKS)
         borne = trio.run(attack, server, names, arguments.connections, arguments.seconds)
         print(f"the log has {len(server.stderr)} bytes")
