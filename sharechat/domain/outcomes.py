@@ -53,6 +53,12 @@ class Problem(NamedTuple):
     slug: str
     title: str
     retry: bool
+    code: int | None = None
+    """The close code that has the same meaning, if a room may be refused for this.
+
+    Not sent yet: a browser shows its page no answer to a handshake, so a subprotocol is planned
+    that accepts the handshake and closes with this code.
+    """
 
     @property
     def uri(self) -> str:
@@ -69,21 +75,24 @@ def problem_json(status: int, uri: str, title: str, detail: str) -> bytes:
     return to_json({"type": uri, "title": title, "status": status, "detail": detail})
 
 
+BAD_HANDSHAKE = Problem(400, "bad-handshake", "Not a valid websocket handshake", False)
 BAD_QUERY = Problem(400, "bad-query", "The query makes no sense", False)
-BAD_CURSOR = Problem(400, "bad-cursor", "No such message in the room", False)
+BAD_CURSOR = Problem(400, "bad-cursor", "No such message in the room", False, 4400)
 KEY_MISSING = Problem(401, "key-missing", "The room's key is needed", False)
 WRONG_KEY = Problem(403, "wrong-key", "Not the room's key", False)
-ORIGIN_NOT_ALLOWED = Problem(403, "origin-not-allowed", "Origin not allowed", False)
-HOST_NOT_ALLOWED = Problem(403, "host-not-allowed", "Host not allowed", False)
-ROOM_NOT_FOUND = Problem(404, "room-not-found", "No such room", False)
+ORIGIN_NOT_ALLOWED = Problem(403, "origin-not-allowed", "Origin not allowed", False, 4403)
+HOST_NOT_ALLOWED = Problem(403, "host-not-allowed", "Host not allowed", False, 4421)
+ROOM_NOT_FOUND = Problem(404, "room-not-found", "No such room", False, 4404)
+WRONG_VERSION = Problem(426, "wrong-version", "Another version of websockets", False)
 NOT_A_WEBSOCKET = Problem(426, "not-a-websocket", "A websocket is needed here", False)
-TOO_MANY = Problem(429, "too-many", "Too many connections from this address", True)
-TOO_FAST = Problem(429, "too-fast", "Too many rooms or joins from this address", True)
-FULL = Problem(503, "full", "The server is full", True)
-UNAVAILABLE = Problem(503, "unavailable", "The rooms cannot be reached", True)
-STOPPING = Problem(503, "stopping", "The server is stopping", True)
+TOO_MANY = Problem(429, "too-many", "Too many connections from this address", True, 4429)
+TOO_FAST = Problem(429, "too-fast", "Too many rooms or joins from this address", True, 4430)
+FULL = Problem(503, "full", "The server is full", True, 4450)
+UNAVAILABLE = Problem(503, "unavailable", "The rooms cannot be reached", True, 4451)
+STOPPING = Problem(503, "stopping", "The server is stopping", True, 4452)
 
 PROBLEMS = (
+    BAD_HANDSHAKE,
     BAD_QUERY,
     BAD_CURSOR,
     KEY_MISSING,
@@ -91,6 +100,7 @@ PROBLEMS = (
     ORIGIN_NOT_ALLOWED,
     HOST_NOT_ALLOWED,
     ROOM_NOT_FOUND,
+    WRONG_VERSION,
     NOT_A_WEBSOCKET,
     TOO_MANY,
     TOO_FAST,

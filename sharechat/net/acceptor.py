@@ -1,6 +1,6 @@
 """Serving the application on a socket until the process is told to stop.
 
-Hypercorn speaks HTTP and answers handshakes. The accept loop is our own, so that a websocket
+Hypercorn speaks HTTP. The accept loop is our own, so that a websocket
 can take over its connection from hypercorn afterwards.
 """
 
@@ -137,7 +137,7 @@ class _Connections:
         except* GONE:
             pass  # The peer went before it could be answered.
         except* (UnicodeDecodeError, LocalProtocolError):
-            # Hypercorn does not expect some bytes in headers, nor a client that does not wait.
+            # Hypercorn may not expect some bytes.
             log.info("connection ended", reason="the request was malformed", address=address)
         except* Exception:
             # The failure of one connection must not end the server.

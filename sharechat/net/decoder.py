@@ -4,43 +4,25 @@ Hypercorn comes with wsproto, which does the same. This is several times faster,
 size of a message in bytes, and never inflates more of a compressed one than is allowed.
 """
 
-import zlib
 from typing import NamedTuple
 
-from wsproto.extensions import PerMessageDeflate
-from wsproto.handshake import server_extensions_handshake
-from wsproto.utilities import split_comma_header
-
 from sharechat.domain.outcomes import BAD_FRAME, NOT_UTF8, TOO_LARGE, Close
+from sharechat.net.deflate import Deflate, Inflater
 from sharechat.net.frames import CLOSE, PING, PONG, TEXT
+from sharechat.net.message import Message, Text, ViolationError, to_text
 
 _CONTINUATION = 0x0
 _BINARY = 0x2
 
-_MAX_FRAGMENTS = 1024
-"""How many fragments a message may have; even empty ones cost memory."""
+_FIN = 0x80
+_COMPRESSED = 0x40
+_RESERVED = 0x70
 
 _MOST_INFLATED = 1 << 16
 """Bytes of inflated text after which `feed` stops: 8 KiB on the wire may hold megabytes."""
 
-_SLACK = 64
-"""Bytes by which deflate may lengthen a message that cannot be compressed."""
-
 # The codes that a client may send (RFC 6455, section 7.4, and its registry).
 _CODES = frozenset((1000, 1001, 1002, 1003, 1007, 1008, 1009, 1010, 1011, 1012, 1013, 1014))
-
-
-class _ViolationError(Exception):
-    def __init__(self, close: Close) -> None:
-        super().__init__(close.reason)
-        self.close = close
-
-
-class Text(NamedTuple):
-    """A whole message, and its size in bytes of UTF-8."""
-
-    text: str
-    size: int
 
 
 class Ping(NamedTuple):
@@ -67,41 +49,44 @@ Event = Text | Ping | CloseFrame | Violation
 class Decoder:
     """Turns bytes, in pieces of any size, into events. It does no I/O.
 
-    `offers` is the client's Sec-WebSocket-Extensions header. Hypercorn answers it by wsproto's
-    rules, so the same rules tell here whether and how messages are compressed (RFC 7692). A
-    message may have `max_bytes` of UTF-8. Raises ValueError for a malformed header.
+    `agreed` is the compression that the handshake has agreed on, if any. A message may have
+    `max_bytes`. Binary messages are text, too, in the encoding `binary`.
+
+    A fragment costs nothing besides its bytes, so a message may have any number of them.
     """
 
-    def __init__(self, offers: str, max_bytes: int) -> None:
+    def __init__(self, agreed: Deflate | None, max_bytes: int, *, binary: str = "utf-8") -> None:
+        self._inflater = Inflater(agreed) if agreed else None
         self._max_bytes = max_bytes
+        # Deflate lengthens what cannot be compressed, by a few bytes for each of its blocks.
+        self._max_compressed = max_bytes + max_bytes // 16 + 64
+        self._binary = binary
         self._buffer = b""
-        self._opcode = 0
-        self._compressed = False
-        self._fragments: list[bytes] = []
-        self._size = 0
+        # The message whose end has not come yet.
+        self._message: Message | None = None
+        # The data frame that has come in part: what is left of it, its mask from there on, and
+        # whether it is the message's last.
+        self._missing = 0
+        self._mask = b""
+        self._last = False
         self._inflated = 0
         self.overhead = 0
         """How many frames that `feed` has taken cost work and carry no text."""
         self.behind = False
         """Whether `feed` has stopped before the end of its bytes. To be read only."""
-        self._deflate: PerMessageDeflate | None = None
-        self._inflater: zlib._Decompress | None = None
-        if offers:
-            deflate = PerMessageDeflate()
-            if server_extensions_handshake(split_comma_header(offers.encode()), [deflate]):
-                self._deflate = deflate
 
     def feed(self, data: bytes) -> list[Event]:
         """Take bytes; return the events that are complete now, in order.
 
         After much inflated text it stops and leaves the rest for the next call, which may be
         without new bytes; `behind` tells. A CloseFrame or a Violation is the last event; nothing
-        may be fed afterwards.
+        may be fed afterwards. A message that is not UTF-8 or is too large is a Violation as soon as
+        that is certain.
         """
         events: list[Event] = []
         try:
             self._feed(data, events)
-        except _ViolationError as error:
+        except ViolationError as error:
             events.append(Violation(error.close))
         return events
 
@@ -109,32 +94,39 @@ class Decoder:
         buffer = self._buffer + data if self._buffer else data
         position, end = 0, len(buffer)
         self._inflated = 0
-        while end - position >= 2 and self._inflated < _MOST_INFLATED:
-            first, second = buffer[position], buffer[position + 1]
-            if not second & 0x80:  # A client must mask (section 5.1).
-                raise _ViolationError(BAD_FRAME)
-            length = second & 0x7F
-            start = position + 6
-            if length == 126:
-                start += 2
-                if end < start:
-                    break
-                length = int.from_bytes(buffer[position + 2 : position + 4], "big")
-            elif length == 127:
-                start += 8
-                if end < start:
-                    break
-                length = int.from_bytes(buffer[position + 2 : position + 10], "big")
-            self._check(first, length)
-            if end - start < length:
-                break
-            position = start + length
-            payload = _unmask(buffer[start - 4 : start], buffer[start:position])
-            event = self._take(first, payload)
+        event: Event | None
+        while end - position >= 2 or (self._missing and end > position):
+            if self._missing:
+                start, position = position, min(end, position + self._missing)
+                event = self._take_part(buffer[start:position])
+            else:
+                first, second = buffer[position], buffer[position + 1]
+                if not second & 0x80:  # A client must mask (section 5.1).
+                    raise ViolationError(BAD_FRAME)
+                length = second & 0x7F
+                start = position + 6
+                if length >= 126:
+                    start += 2 if length == 126 else 8
+                    if end < start:
+                        self._check(first, 126 if length == 126 else 1 << 16)
+                        break
+                    length = _long_length(buffer[position + 2 : start - 4])
+                self._check(first, length)
+                if end - start < length:
+                    if end < start or first & 0x0F >= CLOSE:
+                        break
+                    self._begin_part(first, length, buffer[start - 4 : start])
+                    position = start
+                    continue
+                position = start + length
+                payload = _unmask(buffer[start - 4 : start], buffer[start:position])
+                event = self._take(first, payload)
             if event is not None:
                 events.append(event)
                 if isinstance(event, CloseFrame):
                     return
+                if self._inflated >= _MOST_INFLATED:
+                    break
         self.behind = self._inflated >= _MOST_INFLATED
         self._buffer = buffer[position:]
 
@@ -143,18 +135,24 @@ class Decoder:
         opcode = first & 0x0F
         if opcode >= CLOSE:
             # Control frames are short and whole (section 5.5).
-            if first & 0xF0 != 0x80 or length > 125 or opcode not in (CLOSE, PING, PONG):
-                raise _ViolationError(BAD_FRAME)
+            if first & 0xF0 != _FIN or length > 125 or opcode not in (CLOSE, PING, PONG):
+                raise ViolationError(BAD_FRAME)
             return
-        begun = self._opcode != 0
-        if opcode not in (_CONTINUATION, TEXT, _BINARY) or (opcode == _CONTINUATION) != begun:
-            raise _ViolationError(BAD_FRAME)
-        # RSV1 says that a message is compressed; it stands on the first frame only.
-        allowed = 0x40 if self._deflate and not begun else 0
-        if first & 0x70 & ~allowed:
-            raise _ViolationError(BAD_FRAME)
-        if self._size + length > self._max_bytes + _SLACK:
-            raise _ViolationError(TOO_LARGE)
+        message = self._message
+        if opcode not in (_CONTINUATION, TEXT, _BINARY) or (opcode != _CONTINUATION) != (
+            message is None
+        ):
+            raise ViolationError(BAD_FRAME)
+        # RSV1 tells that a message is compressed; only its first frame has it.
+        allowed = _COMPRESSED if self._inflater and message is None else 0
+        if first & _RESERVED & ~allowed:
+            raise ViolationError(BAD_FRAME)
+        if message is not None:
+            compressed, length = message.inflater is not None, message.size + length
+        else:
+            compressed = bool(first & _COMPRESSED)
+        if length > (self._max_compressed if compressed else self._max_bytes):
+            raise ViolationError(TOO_LARGE)
 
     def _take(self, first: int, payload: bytes) -> Event | None:
         opcode = first & 0x0F
@@ -166,41 +164,51 @@ class Decoder:
             return None
         if opcode == CLOSE:
             return _close_frame(payload)
-        if opcode:
-            self._opcode = opcode
-            self._compressed = bool(first & 0x40)
-        self._size += len(payload)
-        self._fragments.append(payload)
-        if len(self._fragments) > _MAX_FRAGMENTS:
-            raise _ViolationError(TOO_LARGE)
-        if not first & 0x80:
-            return None
-        whole = payload if len(self._fragments) == 1 else b"".join(self._fragments)
-        if self._compressed:
-            whole = self._inflate(whole)
-        self._fragments.clear()
-        self._size = self._opcode = 0
-        if len(whole) > self._max_bytes:
-            raise _ViolationError(TOO_LARGE)
-        try:
-            return Text(whole.decode(), len(whole))
-        except UnicodeDecodeError:
-            raise _ViolationError(NOT_UTF8) from None
+        if first == _FIN | TEXT:  # Nearly all messages are one such frame.
+            return to_text(payload, "utf-8")
+        self._begin(first)
+        return self._add(payload, last=bool(first & _FIN))
 
-    def _inflate(self, data: bytes) -> bytes:
-        """Return the message that `data` holds, or a little more than it may hold."""
-        assert self._deflate is not None
-        if self._inflater is None or self._deflate.client_no_context_takeover:
-            self._inflater = zlib.decompressobj(-int(self._deflate.client_max_window_bits))
-        try:
-            # RFC 7692, section 7.2.2: the sender has cut this off.
-            whole = self._inflater.decompress(data + b"\0\0\xff\xff", self._max_bytes + 1)
-        except zlib.error:
-            raise _ViolationError(BAD_FRAME) from None
-        self._inflated += len(whole)
-        if self._inflater.eof:  # A last block ends the stream; the next message begins another.
-            self._inflater = None
-        return whole
+    def _begin_part(self, first: int, length: int, mask: bytes) -> None:
+        self._begin(first)
+        self._missing = length
+        self._mask = mask
+        self._last = bool(first & _FIN)
+
+    def _take_part(self, part: bytes) -> Text | None:
+        payload = _unmask(self._mask, part)
+        self._missing -= len(part)
+        turn = len(part) % 4
+        self._mask = self._mask[turn:] + self._mask[:turn]
+        return self._add(payload, last=self._last and not self._missing)
+
+    def _begin(self, first: int) -> None:
+        opcode = first & 0x0F
+        if opcode != _CONTINUATION:
+            encoding = "utf-8" if opcode == TEXT else self._binary
+            inflater = self._inflater if first & _COMPRESSED else None
+            self._message = Message(encoding, inflater, self._max_bytes)
+
+    def _add(self, payload: bytes, *, last: bool) -> Text | None:
+        message = self._message
+        assert message is not None
+        if not last:
+            message.add(payload)
+            return None
+        self._message = None
+        text = message.finish(payload)
+        if message.inflater is not None:
+            self._inflated += text.size
+        return text
+
+
+def _long_length(field: bytes) -> int:
+    """Return a length from a field of 2 or 8 bytes (section 5.2)."""
+    length = int.from_bytes(field, "big")
+    # A length has its shortest form, and its first bit is 0.
+    if length < (126 if len(field) == 2 else 1 << 16) or length >> 63:
+        raise ViolationError(BAD_FRAME)
+    return length
 
 
 def _unmask(mask: bytes, payload: bytes) -> bytes:
@@ -215,9 +223,9 @@ def _close_frame(payload: bytes) -> CloseFrame:
     if payload:
         code = int.from_bytes(payload[:2], "big")
         if len(payload) == 1 or not (code in _CODES or 3000 <= code <= 4999):
-            raise _ViolationError(BAD_FRAME)
+            raise ViolationError(BAD_FRAME)
         try:
             payload[2:].decode()
         except UnicodeDecodeError:
-            raise _ViolationError(NOT_UTF8) from None
+            raise ViolationError(NOT_UTF8) from None
     return CloseFrame(payload)

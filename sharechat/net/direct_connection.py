@@ -9,7 +9,7 @@ from sharechat.domain.batch import Batch
 from sharechat.domain.errors import ConnectionClosedError
 from sharechat.domain.outcomes import NORMAL, TOO_MANY_FRAMES, Close
 from sharechat.domain.token_bucket import TokenBucket
-from sharechat.net.decoder import CloseFrame, Decoder, Ping, Text, Violation
+from sharechat.net.decoder import CloseFrame, Decoder, Ping, Violation
 from sharechat.net.frames import (
     CLOSE,
     PING,
@@ -19,6 +19,7 @@ from sharechat.net.frames import (
     next_boundary,
     text_frames,
 )
+from sharechat.net.message import Text
 from sharechat.net.transport import GONE, Transport
 
 PING_INTERVAL = 20

@@ -9,12 +9,11 @@ In each state the socket has one owner. Every way out of a state ends in CLOSED.
 
 import enum
 from collections.abc import Awaitable, Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from math import inf
 from typing import Any
 
 import trio
-from h11 import LocalProtocolError
 
 from sharechat.net.decoder import Decoder
 from sharechat.net.direct_connection import DirectConnection
@@ -108,13 +107,20 @@ class Handover:
             if self._held is not None:
                 self._held.close()
 
-    # For the route that answers the handshake.
+    # For what answers the handshake.
+
+    def expect_answer(self) -> None:
+        """Let hypercorn do nothing from now on but answer the handshake.
+
+        What the client sends meanwhile is left for the websocket, or for nobody.
+        """
+        self._phase = State.HANDSHAKE
+        self._reading.cancel()
 
     @contextmanager
     def handshake(self) -> Iterator[None]:
-        """Let hypercorn do nothing but answer the handshake while in the block."""
-        self._phase = State.HANDSHAKE
-        self._reading.cancel()
+        """Expect an answer; at the end of the block hypercorn must end."""
+        self.expect_answer()
         try:
             yield
         finally:
@@ -124,8 +130,7 @@ class Handover:
         """Have `serve` called with the connection as soon as hypercorn's tasks have ended.
 
         `held` is closed when the connection has ended, however it does. Nothing is served if
-        the handshake has not been accepted after all: hypercorn refuses, by itself, a client
-        that sends something before it has its answer.
+        the acceptance could not be written, since the client has gone.
         """
         self._held = held
         if self.state is State.TAKEN:
@@ -204,12 +209,7 @@ def answering_handshakes(app: Asgi) -> Asgi:
             await app(scope, receive, send)
             return
 
-        async def answer(message: Any) -> None:
-            # It is raised if hypercorn has refused the handshake meanwhile; `take` finds out.
-            with suppress(LocalProtocolError):
-                await send(message)
-
         with handover.handshake():
-            await app(scope, receive, answer)
+            await app(scope, receive, send)
 
     return wrapped

@@ -1,23 +1,26 @@
-"""Hypercorn's HTTP server, held to HTTP/1.1."""
+"""Hypercorn's HTTP server, held to HTTP/1.1, with our own answers to handshakes."""
+
+from collections.abc import Awaitable, Callable
+from http import HTTPStatus
+from typing import Any
+from urllib.parse import unquote
 
 import trio
-from h11 import Data, EndOfMessage, Request, Response
+from h11 import Connection, Data, EndOfMessage, Request, Response
 from hypercorn.events import Closed
-from hypercorn.protocol.h11 import H11Protocol
-from hypercorn.protocol.ws_stream import WSStream
+from hypercorn.protocol import events
+from hypercorn.protocol.h11 import STREAM_ID, H11Protocol, H11WSConnection
 from hypercorn.trio.task_group import TaskGroup
 from hypercorn.trio.tcp_server import TCPServer
 from hypercorn.typing import ConnectionState
 from hypercorn.utils import parse_socket_addr
 
 from sharechat.domain.outcomes import problem_json
+from sharechat.net import handshake
+from sharechat.net.handover import find_handover
+from sharechat.net.handshake import Headers
 
-_BODY = problem_json(
-    505,
-    "about:blank",
-    "HTTP Version Not Supported",
-    "This server speaks HTTP/1.1. A proxy in front of it may speak HTTP/2 to clients.",
-)
+_WRONG_VERSION = "This server speaks HTTP/1.1. A proxy in front of it may speak HTTP/2 to clients."
 
 
 class Http1Server(TCPServer):
@@ -55,25 +58,137 @@ class Http1Server(TCPServer):
 
 
 class _Http1Protocol(H11Protocol):
-    """Refuses the preface of HTTP/2, and ignores `Upgrade: h2c` (RFC 9110, section 7.8)."""
-
-    async def _create_stream(self, request: Request) -> None:
-        await super()._create_stream(request)
-        if isinstance(self.stream, WSStream) and self.stream.closed:
-            # Hypercorn has refused an invalid handshake, and would leave closing to the client.
-            await self.send(Closed())
+    """Refuses HTTP/2 and other versions, and ignores `Upgrade: h2c` (RFC 9110, section 7.8)."""
 
     async def _check_protocol(self, event: Request) -> None:
-        if event.http_version in (b"1.0", b"1.1"):
+        if not event.http_version.startswith(b"1."):
+            await self._refuse(505, "about:blank", _phrase(505), _WRONG_VERSION)
+
+    async def _create_stream(self, request: Request) -> None:
+        headers = list(request.headers)
+        if not handshake.is_handshake(request.method, headers):
+            await super()._create_stream(request)
             return
-        headers = [
-            (b"content-type", b"application/problem+json"),
-            (b"content-length", b"%d" % len(_BODY)),
-            (b"connection", b"close"),
-        ]
-        await self._send_h11_event(Response(status_code=505, headers=headers))
-        await self._send_h11_event(Data(data=_BODY))
-        await self._send_h11_event(EndOfMessage())
+        assert isinstance(self.connection, Connection)
+        early, _ = self.connection.trailing_data
+        if refusal := handshake.check(request.http_version, headers, early=bool(early)):
+            problem, detail, more = refusal
+            await self._refuse(problem.status, problem.uri, problem.title, detail, more)
+        self.connection = H11WSConnection(self.connection)
+        stream = _Handshake(self)
+        self.stream = stream  # type: ignore[assignment]
+        await stream.begin(request.target, headers)
+
+    async def _send_error_response(self, status_code: int) -> None:
+        await self.answer(
+            status_code, "about:blank", _phrase(status_code), "The request is malformed."
+        )
+
+    async def _refuse(self, *problem: Any) -> None:
+        await self.answer(*problem)
         await self.send(Closed())
         # The Handover cancels what runs on a connection that has been closed.
         await trio.sleep_forever()
+
+    async def answer(
+        self, status: int, uri: str, title: str, detail: str, more: Headers | None = None
+    ) -> None:
+        """Answer with a problem, after which the connection must be closed."""
+        body = problem_json(status, uri, title, detail)
+        headers = [
+            (b"content-type", b"application/problem+json"),
+            (b"content-length", b"%d" % len(body)),
+            (b"connection", b"close"),
+            *(more or []),
+        ]
+        await self._send_h11_event(Response(status_code=status, headers=headers))
+        await self._send_h11_event(Data(data=body))
+        await self._send_h11_event(EndOfMessage())
+
+
+class _Handshake:
+    """A valid handshake that the application answers.
+
+    To hypercorn this is a stream, in the place of its own WSStream. That one goes by the last
+    of several headers, fails if one is not ASCII, and negotiates extensions by itself.
+    """
+
+    def __init__(self, protocol: _Http1Protocol) -> None:
+        self._protocol = protocol
+        self._send = protocol.stream_send
+        self._headers: Headers = []
+        self._put: Callable[[Any], Awaitable[None]] | None = None
+        self._answered = False
+        self._refusal: Any = None
+
+    async def begin(self, target: bytes, headers: Headers) -> None:
+        protocol = self._protocol
+        self._headers = headers
+        path, _, query = target.partition(b"?")
+        scope: Any = {
+            "type": "websocket",
+            "asgi": {"spec_version": "2.3", "version": "3.0"},
+            "scheme": "ws",
+            "http_version": "1.1",
+            "path": unquote(path.decode("ascii")),
+            "raw_path": path,
+            "query_string": query,
+            "root_path": protocol.config.root_path,
+            "headers": headers,
+            "client": protocol.client,
+            "server": protocol.server,
+            "state": protocol.connection_state.copy(),
+            "subprotocols": handshake.elements(headers, b"sec-websocket-protocol"),
+            "extensions": {"websocket.http.response": {}},
+        }
+        if handover := find_handover(scope):
+            handover.expect_answer()
+        self._put = await protocol.task_group.spawn_app(
+            protocol.app,
+            protocol.config,
+            scope,
+            self._answer,
+        )
+        await self._put({"type": "websocket.connect"})
+
+    async def handle(self, event: events.Event) -> None:
+        # Until the application has answered, nothing is read.
+        if isinstance(event, events.StreamClosed) and self._put:
+            await self._put({"type": "websocket.disconnect", "code": 1006})
+
+    async def _answer(self, message: Any) -> None:
+        """Send what the application answers; None tells that it has ended."""
+        kind = message["type"] if message else None
+        if kind == "websocket.http.response.start":
+            self._refusal = message
+        elif kind == "websocket.http.response.body":
+            await self._refuse(message)
+        elif self._answered:
+            pass  # The socket belongs to what serves the websocket.
+        elif kind == "websocket.accept":
+            self._answered = True
+            headers = [*handshake.accepting(self._headers), *message.get("headers", ())]
+            if protocol := message.get("subprotocol"):
+                headers.append((b"sec-websocket-protocol", protocol.encode()))
+            await self._send(events.Response(STREAM_ID, headers, 101))
+        else:
+            self._answered = True
+            await self._protocol.answer(
+                500, "about:blank", _phrase(500), "Something went wrong in the server."
+            )
+        if message is None:
+            await self._send(events.StreamClosed(STREAM_ID))
+
+    async def _refuse(self, message: Any) -> None:
+        if not self._answered:
+            self._answered = True
+            headers = [*self._refusal.get("headers", ()), (b"connection", b"close")]
+            await self._send(events.Response(STREAM_ID, headers, self._refusal["status"]))
+        if body := message.get("body", b""):
+            await self._send(events.Body(STREAM_ID, body))
+        if not message.get("more_body", False):
+            await self._send(events.EndBody(STREAM_ID))
+
+
+def _phrase(status: int) -> str:
+    return HTTPStatus(status).phrase

@@ -4,14 +4,13 @@ from collections.abc import Awaitable, Callable, Collection, Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
-from quart_cors import cors
 from quart_trio import QuartTrio
 
 from sharechat.actors.controller import Controller
 from sharechat.domain.ports import Queue, Repository
 from sharechat.domain.sources import Sources
 from sharechat.web import origins, problems
-from sharechat.web.rest import ROOM_KEY_HEADER, rest
+from sharechat.web.rest import rest
 from sharechat.web.websocket import WebsocketRoute, WebsocketSession
 
 _MAX_BODY_BYTES = 16 * 1024
@@ -40,15 +39,7 @@ def make_app(
     app.config["MAX_CONTENT_LENGTH"] = _MAX_BODY_BYTES
     problems.install(app)
     origins.install(app, allowed_origins, allowed_hosts)
-    api = rest(controller, repository, queue, sources, admit_room)
-    if allowed_origins:
-        # Which pages may read; which may change something or join is checked in `origins`.
-        cors(
-            api,
-            allow_origin="*" if "*" in allowed_origins else list(allowed_origins),
-            expose_headers=["Link", "Retry-After", ROOM_KEY_HEADER],
-        )
-    app.register_blueprint(api)
+    app.register_blueprint(rest(controller, repository, queue, sources, admit_room))
     app.register_blueprint(websocket_route.blueprint())
 
     @app.before_serving

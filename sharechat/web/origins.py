@@ -4,20 +4,28 @@ from collections.abc import Collection
 from ipaddress import ip_address
 from urllib.parse import urlsplit
 
-from quart import Quart, request, websocket
+from quart import Quart, Response, request, websocket
 from quart.wrappers.base import BaseRequestWebsocket
 
 from sharechat.domain.outcomes import HOST_NOT_ALLOWED, ORIGIN_NOT_ALLOWED
 from sharechat.web.problems import ProblemError
+from sharechat.web.rest import ROOM_KEY_HEADER
 
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 
 _SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
 """They change nothing, and CORS decides which pages may read the answer."""
 
+_READABLE = ", ".join(("Link", "Retry-After", ROOM_KEY_HEADER))
+"""The headers that such a page may read besides those that any page may."""
+
 
 def install(app: Quart, allowed_origins: Collection[str], allowed_hosts: Collection[str]) -> None:
-    """Refuse requests and handshakes from pages that may not send them."""
+    """Refuse requests and handshakes from pages that may not send them.
+
+    Every answer, a problem too, tells the browser whether a page of the allowed origins may
+    read it (CORS). The server's own pages need no permission.
+    """
 
     def check(sent: BaseRequestWebsocket, *, safe: bool) -> None:
         host = sent.headers.get("Host", "")
@@ -37,6 +45,30 @@ def install(app: Quart, allowed_origins: Collection[str], allowed_hosts: Collect
     @app.before_websocket
     async def check_handshake() -> None:
         check(websocket, safe=False)
+
+    @app.after_request
+    async def share(response: Response) -> Response:
+        _share(response, allowed_origins)
+        return response
+
+
+def _share(response: Response, allowed: Collection[str]) -> None:
+    origin = request.headers.get("Origin", "")
+    if "*" in allowed:
+        readable_by = "*"
+    elif allowed:
+        response.vary.add("Origin")
+        readable_by = origin if origin.lower() in allowed else ""
+    else:
+        readable_by = ""
+    if not readable_by:
+        return
+    response.headers["Access-Control-Allow-Origin"] = readable_by
+    response.headers["Access-Control-Expose-Headers"] = _READABLE
+    if request.method == "OPTIONS" and "Access-Control-Request-Method" in request.headers:
+        # What the route has, as Quart's own answer to OPTIONS shows it.
+        response.headers["Access-Control-Allow-Methods"] = response.headers.get("Allow", "")
+        response.headers["Access-Control-Allow-Headers"] = "Authorization"
 
 
 def is_allowed(origin: str | None, host: str, allowed: Collection[str]) -> bool:

@@ -11,14 +11,15 @@ from trio import Nursery
 
 from sharechat.actors.controller import Controller
 from sharechat.domain.ids import parse_message_id, parse_room_id
-from sharechat.domain.outcomes import BAD_QUERY
 from sharechat.domain.ports import Repository
 from sharechat.net.admission import Admission
 from sharechat.net.decoder import Decoder
+from sharechat.net.deflate import negotiate
 from sharechat.net.handover import find_handover
 from sharechat.web.asgi_connection import AsgiConnection
 from sharechat.web.peers import peer_of
-from sharechat.web.problems import ProblemError
+
+EXTENSIONS = "Sec-WebSocket-Extensions"
 
 
 class WebsocketSession(TrioASGIWebsocketConnection):
@@ -71,26 +72,20 @@ class WebsocketRoute:
     async def _handle(self, session: Websocket, room_id: str) -> None:
         """Answer a handshake; if it is accepted, serve the member or have the Handover do it.
 
-        Raises what the handshake is refused for: errors of the domain, and ProblemError.
+        Raises the error of the domain that the handshake is refused for.
         """
-        decoder = self._make_decoder(session)
         with ExitStack() as place:
             messages = place.enter_context(self._admission.admit_member(*peer_of(session)))
             room = await self._controller.rooms.open_room(parse_room_id(room_id))
             after = None
             if (cursor := session.args.get("after")) is not None:
                 after = await self._repository.find(room.id, parse_message_id(cursor))
-            await session.accept()
             serve = partial(self._controller.serve_room, room, after=after, messages=messages)
             if handover := find_handover(session.scope):
+                agreed = negotiate(session.headers.getlist(EXTENSIONS))
+                await session.accept({EXTENSIONS: agreed.answer} if agreed else None)
+                decoder = Decoder(agreed, self._max_message_bytes)
                 handover.take(decoder, serve, place.pop_all())
             else:
+                await session.accept()
                 await serve(AsgiConnection(session, self._max_message_bytes))
-
-    def _make_decoder(self, session: Websocket) -> Decoder:
-        # Hypercorn goes by the last of several such headers, too.
-        offers = session.headers.getlist("Sec-WebSocket-Extensions")
-        try:
-            return Decoder(offers[-1] if offers else "", self._max_message_bytes)
-        except ValueError:
-            raise ProblemError(BAD_QUERY, "Sec-WebSocket-Extensions is malformed.") from None

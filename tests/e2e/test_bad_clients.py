@@ -6,7 +6,7 @@ import pytest
 import trio
 
 from tests.harness.http import fetch, make_room
-from tests.harness.peer import Peer, text, upgrade
+from tests.harness.peer import Peer, upgrade
 from tests.harness.process import SharechatProcess
 
 ROOM = "ROOM"
@@ -69,12 +69,19 @@ def assert_unharmed(server: SharechatProcess, log_before: str) -> None:
         (get("/api/healthz", "Upgrade: h2c", "HTTP2-Settings: \xff", "Connection: Upgrade"), 200),
         (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\0" * 100, 505),
         (upgrade(_PATH, key=False), 400),
-        (upgrade(_PATH).replace(b"Version: 13", b"Version: 12"), 400),
+        (upgrade(_PATH).replace(b"Version: 13", b"Version: 12"), 426),
         (upgrade(_PATH).replace(b"HTTP/1.1", b"HTTP/1.0"), 400),
         (upgrade(_PATH).replace(b"GET", b"POST"), 405),
         (upgrade("/api/room"), 405),
+        (upgrade(_PATH).replace(b"HTTP/1.1", b"HTTP/1.2"), 400),
+        (get("/api/healthz").replace(b"HTTP/1.1", b"HTTP/1.2"), 200),
+        (get("/api/healthz").replace(b"HTTP/1.1", b"HTTP/3.0"), 505),
         (upgrade(_PATH, ["Sec-WebSocket-Protocol: chat"]), 101),
+        (upgrade(_PATH, ["Sec-WebSocket-Protocol: \xff"]), 101),
         (upgrade(_PATH, ["Sec-WebSocket-Extensions: nonsense; x=y"]), 101),
+        (upgrade(_PATH, ["Sec-WebSocket-Extensions: \xff"]), 101),
+        (upgrade(_PATH, ["X-Name: \xff", "Cookie: \xff"]), 101),
+        (upgrade(_PATH, ["Origin: http://\xff"]), 403),
         (upgrade(f"{_PATH}?after=x"), 400),
     ],
 )
@@ -83,30 +90,6 @@ async def test_an_invalid_or_odd_request_is_answered(
 ) -> None:
     before = target.stderr
     assert (await exchange(target, data)).startswith(f"HTTP/1.1 {status} ")
-    assert_unharmed(target, before)
-
-
-@pytest.mark.parametrize(
-    "data",
-    [
-        # RFC 7692 would decline these offers and accept the handshake. Hypercorn answers
-        # some of them with 400, and drops the connection if a header is not ASCII.
-        upgrade(_PATH, ["Sec-WebSocket-Extensions: permessage-deflate; server_max_window_bits=x"]),
-        upgrade(_PATH, ["Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits="]),
-        upgrade(_PATH, ["Sec-WebSocket-Extensions: permessage-deflate; server_max_window_bits=8"]),
-        upgrade(_PATH, ["Sec-WebSocket-Extensions: \xff"]),
-        upgrade(_PATH, ["Sec-WebSocket-Protocol: \xff"]),
-        upgrade(_PATH, ["Sec-WebSocket-Key: \xff"], key=False),
-        # A client that does not wait for the response.
-        upgrade(_PATH) + text("hello"),
-    ],
-)
-async def test_an_odd_handshake_causes_no_server_error(
-    target: SharechatProcess, data: bytes
-) -> None:
-    before = target.stderr
-    status_line = await exchange(target, data)
-    assert not status_line.startswith("HTTP/1.1 5"), status_line
     assert_unharmed(target, before)
 
 

@@ -43,6 +43,7 @@ async def test_an_allowed_origin_may_join(nursery: trio.Nursery, allowed: str) -
             assert (await talker.hear())["type"] == "joined", origin
         if allowed != "*":
             assert refusal(server.url, room, "https://evil.example") == 403
+            assert refusal(server.url, room, "https://evilfriend.example") == 403
         assert server.stop() == 0
 
 
@@ -57,21 +58,65 @@ def test_an_allowed_origin_may_read_and_delete(allowed: str) -> None:
         room = f"{server.url}/api/room/{made.json['roomId']}"
         for url in (room, f"{room}/messages", f"{server.url}/api/room/x"):
             assert "Access-Control-Allow-Origin" in fetch(url, headers=friend).headers
-        preflight = fetch(
-            room,
-            "OPTIONS",
-            friend
-            | {
-                "Access-Control-Request-Method": "DELETE",
-                "Access-Control-Request-Headers": "authorization",
-            },
-        )
-        assert preflight.status in (200, 204)
-        assert "DELETE" in preflight.headers["Access-Control-Allow-Methods"]
-        assert "authorization" in preflight.headers["Access-Control-Allow-Headers"].lower()
         if allowed != "*":
             evil = fetch(room, headers={"Origin": "https://evil.example"})
             assert "Access-Control-Allow-Origin" not in evil.headers
+        assert server.stop() == 0
+
+
+@pytest.mark.parametrize("allowed", ["https://friend.example", "*"])
+def test_an_allowed_origin_may_read_every_problem(allowed: str) -> None:
+    with SharechatProcess("--allowed-origin", allowed) as server:
+        room = make_room(server.url)
+        for method, path, status in (
+            ("GET", "/no/such/path", 404),
+            ("GET", "/api/room/x", 404),
+            ("PUT", f"/api/room/{room}", 405),
+            ("GET", f"/api/serve/{room}", 426),
+            ("GET", f"/api/room/{room}/messages?limit=0", 400),
+            ("DELETE", f"/api/room/{room}", 401),
+        ):
+            friend = {"Origin": "https://friend.example"}
+            problem = fetch(server.url + path, method, friend)
+            assert problem.status == status
+            assert problem.headers["Access-Control-Allow-Origin"] in (allowed, friend["Origin"])
+            exposed = problem.headers["Access-Control-Expose-Headers"].lower()
+            assert "retry-after" in exposed
+            for evil in ("https://evil.example", "xhttps://friend.example", "null"):
+                headers = fetch(server.url + path, method, {"Origin": evil}).headers
+                assert ("Access-Control-Allow-Origin" in headers) == (allowed == "*")
+        assert server.stop() == 0
+
+
+@pytest.mark.parametrize("allowed", ["https://friend.example", "*"])
+def test_a_preflight_offers_the_methods_that_the_route_has(allowed: str) -> None:
+    with SharechatProcess("--allowed-origin", allowed) as server:
+        for path, expected in (
+            ("/api/room", {"POST", "OPTIONS"}),
+            ("/api/room/x", {"GET", "HEAD", "DELETE", "OPTIONS"}),
+            ("/api/healthz", {"GET", "HEAD", "OPTIONS"}),
+        ):
+            asked = {
+                "Access-Control-Request-Method": "DELETE",
+                "Access-Control-Request-Headers": "authorization",
+            }
+            preflight = fetch(
+                server.url + path, "OPTIONS", asked | {"Origin": "https://friend.example"}
+            )
+            assert preflight.status in (200, 204)
+            methods = preflight.headers["Access-Control-Allow-Methods"]
+            assert set(re.split(", *", methods)) == expected
+            assert preflight.headers["Access-Control-Allow-Headers"].lower() == "authorization"
+            evil = fetch(server.url + path, "OPTIONS", asked | {"Origin": "https://evil.example"})
+            assert ("Access-Control-Allow-Methods" in evil.headers) == (allowed == "*")
+        assert server.stop() == 0
+
+
+@pytest.mark.parametrize("origin", [None, "https://evil.example", "https://friend.example"])
+def test_an_answer_that_depends_on_the_origin_is_not_cached_for_others(origin: str | None) -> None:
+    with SharechatProcess("--allowed-origin", "https://friend.example") as server:
+        headers = {} if origin is None else {"Origin": origin}
+        assert fetch(f"{server.url}/api/healthz", headers=headers).headers["Vary"] == "Origin"
         assert server.stop() == 0
 
 

@@ -12,6 +12,7 @@ from sharechat.domain.batch import Batch
 from sharechat.domain.ids import new_member_id, new_room_id
 from sharechat.domain.messages import Identity, MessageType, stamp
 from sharechat.net.decoder import Decoder
+from sharechat.net.deflate import negotiate
 from sharechat.net.direct_connection import CLOSE_TIMEOUT, DirectConnection
 from sharechat.net.transport import STALL_TIMEOUT, Transport
 from tests.harness.deadline import DEADLINE
@@ -86,7 +87,7 @@ def past_handshake(
         deflate = PerMessageDeflate()
         deflate.finalize(offer)
         extensions = [deflate]
-    decoder = Decoder(offer, limit)
+    decoder = Decoder(negotiate([offer]), limit)
     connection = DirectConnection(transport, decoder, close_timeout=close_timeout)
     return connection, Peer(theirs, extensions)
 

@@ -80,6 +80,8 @@ class Peer:
         _sockets.append(stream.socket)
         self._protocol = Connection(ConnectionType.CLIENT, list(extensions))
         self._events: deque[Event] = deque()
+        self.answer = ""
+        """The head of the response to the handshake."""
         self.early = b""
         """Bytes that arrived together with the response to the handshake."""
 
@@ -94,7 +96,7 @@ class Peer:
             await peer.stream.send_all(upgrade(parts.path, headers))
             head, rest = await peer.response()
             assert head.startswith("HTTP/1.1 101 "), head
-            peer.early = rest
+            peer.answer, peer.early = head, rest
             peer._protocol.receive_data(rest)
         return peer
 

@@ -48,6 +48,21 @@ def test_every_problem_has_its_own_uri() -> None:
     assert outcomes.ROOM_NOT_FOUND.uri == "tag:sharechat.dev,2026:room-not-found"
 
 
+def test_every_refusal_of_a_room_has_a_close_code_of_its_own() -> None:
+    codes = [problem.code for problem in PROBLEMS if problem.code is not None]
+    assert all(4400 <= code <= 4499 for code in codes)
+    assert len({*codes, *(close.code for close in CLOSES if close.code >= 4000)}) == len(codes) + 1
+    # Some of these are for REST only; with the others no websocket can be accepted.
+    assert {problem.slug for problem in PROBLEMS if problem.code is None} == {
+        "bad-handshake",
+        "bad-query",
+        "key-missing",
+        "wrong-key",
+        "wrong-version",
+        "not-a-websocket",
+    }
+
+
 def test_every_problem_that_an_error_leads_to_is_in_the_table() -> None:
     assert set(PROBLEM_OF.values()) <= set(PROBLEMS)
     assert PROBLEM_OF[errors.UnavailableError].status == 503

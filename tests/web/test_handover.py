@@ -45,7 +45,7 @@ class Connected:
             self.serving.set()
             await serve(connection)
 
-        self.handover.take(Decoder("", LIMIT), serve_and_tell, self.held.pop_all())
+        self.handover.take(Decoder(None, LIMIT), serve_and_tell, self.held.pop_all())
 
     def reset(self) -> None:
         reset_on_close(self.peer)

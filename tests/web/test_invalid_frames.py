@@ -13,6 +13,9 @@ from sharechat.net.direct_connection import DirectConnection
 from tests.harness.pair import LIMIT, OFFER, receive, websockets
 from tests.harness.peer import COMPRESSED, FIN, Peer, compressed, frame, text
 
+HELLO = compressed(b"hello")[6:]
+"""The payload of a compressed frame."""
+
 
 async def assert_closed(connection: DirectConnection, peer: Peer, why: Close) -> None:
     """Assert that receiving raises, and that closing sends the client this close frame."""
@@ -37,9 +40,9 @@ async def assert_closed(connection: DirectConnection, peer: Peer, why: Close) ->
         + frame(Opcode.CONTINUATION, b"x" * 1000, flags=0),
         # Refused at once, though the frame announces exabytes.
         b"\x81\xff\x7f\xff\xff\xff\xff\xff\xff\xff\0\0\0\0" + b"x" * (LIMIT + 1),
-        frame(Opcode.TEXT, b"", flags=0) + frame(Opcode.CONTINUATION, b"", flags=0) * 100_000,
+        frame(Opcode.TEXT, b"x", flags=0) + frame(Opcode.CONTINUATION, b"x", flags=0) * LIMIT,
     ],
-    ids=["text", "binary", "é", "turtles", "fragments", "unfinished", "exabytes", "empty"],
+    ids=["text", "binary", "é", "turtles", "fragments", "unfinished", "exabytes", "crumbs"],
 )
 async def test_a_message_over_the_limit_is_closed_as_too_large(data: bytes) -> None:
     async with websockets() as (connection, peer), trio.open_nursery() as nursery:
@@ -109,6 +112,13 @@ async def test_compressed_data_that_is_not_utf8_is_closed_as_not_utf8() -> None:
         frame(Opcode.CLOSE, b"x"),
         frame(Opcode.CLOSE, (1005).to_bytes(2, "big")),
         frame(Opcode.CLOSE, (999).to_bytes(2, "big")),
+        # Lengths that are not in their shortest form (RFC 6455, section 5.2).
+        b"\x81\xfe\x00\x7d\0\0\0\0" + b"x" * 125,
+        b"\x82\xfe\x00\x00\0\0\0\0",
+        b"\x81\xff\0\0\0\0\0\0\xff\xff\0\0\0\0",
+        b"\x89\xfe\x00\x04\0\0\0\0ping",
+        # A length whose first bit is set.
+        b"\x81\xff\x80\0\0\0\0\0\0\0\0\0\0\0",
         b"GET / HTTP/1.1\r\n\r\n",
     ],
 )
@@ -123,6 +133,11 @@ async def test_an_invalid_frame_is_closed_as_a_bad_frame(data: bytes) -> None:
     [
         frame(0x3, b""),
         frame(Opcode.CONTINUATION, b"", flags=FIN | COMPRESSED),
+        # RSV1 may stand on the first frame of a message only.
+        frame(Opcode.TEXT, HELLO[:3], flags=COMPRESSED)
+        + frame(Opcode.CONTINUATION, HELLO[3:], flags=FIN | COMPRESSED),
+        frame(Opcode.TEXT, b"x", flags=0)
+        + frame(Opcode.CONTINUATION, b"x", flags=FIN | COMPRESSED),
         frame(Opcode.TEXT, b"not deflated", flags=FIN | COMPRESSED),
         frame(Opcode.PING, b"", flags=FIN | COMPRESSED),
     ],

@@ -36,6 +36,13 @@ def test_the_servers_own_host_and_allowed_origins_are_allowed(
         ("http://friend.example", "chat.example"),  # another scheme
         ("https://friend.example:8443", "chat.example"),
         ("https://friend.example.evil", "chat.example"),
+        # These only end like one that is allowed, or like the server's own.
+        ("https://evilfriend.example", "chat.example"),
+        ("https://evil.friend.example", "chat.example"),
+        ("xhttps://friend.example", "chat.example"),
+        ("http://evilchat.example", "chat.example"),
+        ("http://evil.chat.example", "chat.example"),
+        ("http://chat.example", "evil.chat.example"),
         ("https://evil.example/https://friend.example", "chat.example"),
         ("http://chat.example:8080", "chat.example:8081"),
         ("https://chat.example", "chat.example:80"),
