@@ -20,7 +20,7 @@ from hypercorn.utils import wrap_app
 from sharechat.domain.errors import TooManyConnectionsError
 from sharechat.domain.outcomes import RETRY_AFTER, TOO_MANY
 from sharechat.net.admission import Admission
-from sharechat.net.handover import Asgi, Handover, answering_handshakes, in_state
+from sharechat.net.handover import HTTP_TIMEOUT, Asgi, Handover, answering_handshakes, in_state
 from sharechat.net.heartbeat import Heartbeat
 from sharechat.net.http1 import Http1Server
 from sharechat.net.transport import GONE, Transport
@@ -75,15 +75,17 @@ async def serve(
     until: Callable[[], Awaitable[object]],
     drain: Callable[[], Awaitable[object]],
     started: Callable[[], None] = lambda: None,
+    http_timeout: float = HTTP_TIMEOUT,
 ) -> None:
     """Serve `app` on a listening socket until `until()` returns, then drain.
 
     `started()` is called once connections are accepted. To drain, no more are accepted,
     `drain()` makes the members leave, and the other connections get a moment to end.
     Cancelling ends every connection at once. `listener` is closed in any case.
+    `http_timeout` is the `timeout` of each Handover.
     """
     with listener:
-        connections = _Connections(app, admission)
+        connections = _Connections(app, admission, http_timeout)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(connections.heartbeat.run)
             async with trio.open_nursery() as accepting:
@@ -101,8 +103,9 @@ async def serve(
 class _Connections:
     """All open connections, each served by a task of its own that lasts as long."""
 
-    def __init__(self, app: Asgi, admission: Admission) -> None:
+    def __init__(self, app: Asgi, admission: Admission, http_timeout: float) -> None:
         self.heartbeat = Heartbeat()
+        self._http_timeout = http_timeout
         self._app = wrap_app(answering_handshakes(app), 0, "asgi")
         self._admission = admission
         self._config = Config()
@@ -131,7 +134,8 @@ class _Connections:
         self._open.add(transport)
         try:
             with self._admission.admit_connection(address):
-                await Handover(transport, self.heartbeat).run(self._serve_http)
+                handover = Handover(transport, self.heartbeat, timeout=self._http_timeout)
+                await handover.run(self._serve_http)
         except* TooManyConnectionsError:
             await _turn_away(transport)
         except* GONE:

@@ -154,34 +154,37 @@ class Transport:
     async def aclose(self, linger: float) -> None:
         """Shut the write side, wait for the peer to read everything and to close, and close.
 
-        Waits up to `linger` seconds, and again if the peer has read something in that time,
-        but no longer than LONGEST_LINGER in all. A peer that has not read everything by then
-        is reset; if cancelled, the socket is closed at once. A socket that is closed with
+        Waits up to `linger` seconds, and again while the peer has read something but not yet
+        everything, for LONGEST_LINGER in all. A peer that has not read everything by then is
+        reset; if cancelled, the socket is closed at once. A socket that is closed with
         something unread is reset, too, and then the peer may never see what was written; so
         what still comes is read and dropped.
         """
         if self.closed:
             await trio.lowlevel.checkpoint()
             return
-        give_up_at = trio.current_time() + LONGEST_LINGER
         try:
             self.shut_write()
-            unread = self._unread_by_peer()
-            while await self._outlasts(linger):
-                before, unread = unread, self._unread_by_peer()
-                if unread >= before or trio.current_time() >= give_up_at:
-                    if unread:
-                        self.abort()
-                    return
+            peer_closed = False
+            with trio.move_on_after(LONGEST_LINGER):
+                peer_closed = await self._await_peer(linger)
+            if not peer_closed and self._unread_by_peer():
+                self.abort()
         finally:
             self.close()
 
-    async def _outlasts(self, seconds: float) -> bool:
-        """Drop what comes for so long; return whether the peer has still not closed."""
-        with trio.move_on_after(seconds) as patience, suppress(*GONE):
-            while await self.read(1 << 16):
-                pass
-        return patience.cancelled_caught
+    async def _await_peer(self, linger: float) -> bool:
+        """Drop what comes for as long as `aclose` waits; return whether the peer has closed."""
+        unread = self._unread_by_peer()
+        while True:
+            with trio.move_on_after(linger) as patience, suppress(*GONE):
+                while await self.read(1 << 16):
+                    pass
+            if not patience.cancelled_caught:
+                return True
+            before, unread = unread, self._unread_by_peer()
+            if not 0 < unread < before:
+                return False
 
     def _unread_by_peer(self) -> int:
         """Return how many bytes the kernel holds that the peer has not acknowledged.

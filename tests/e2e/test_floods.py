@@ -2,22 +2,18 @@
 
 import json
 import statistics
-import time
 from contextlib import suppress
 
 import pytest
 import trio
 from wsproto.frame_protocol import Opcode
 
-from sharechat.net.handover import HTTP_TIMEOUT
 from tests.harness.deadline import eventually
-from tests.harness.http import fetch, make_room, members
+from tests.harness.http import make_room, members
 from tests.harness.memory import MIB, MemoryWatch
-from tests.harness.peer import Peer, compressed, frame, text, upgrade
+from tests.harness.peer import Peer, compressed, frame, text
 from tests.harness.process import SharechatProcess
 from tests.harness.reader import PATIENCE, Reader
-
-_GET = b"GET /api/healthz HTTP/1.1\r\nHost: localhost\r\n\r\n"
 
 
 @pytest.mark.parametrize("way", ["pings", "texts"])
@@ -72,59 +68,6 @@ async def test_a_flood_of_pings_takes_no_memory_and_ends_the_connection(
         while json.loads(await witness.hear_text())["message"] != "still here":
             pass
     witness.drop()
-
-
-async def test_a_connection_whose_request_never_ends_is_cut_off(
-    own_server: SharechatProcess,
-) -> None:
-    """Takes HTTP_TIMEOUT in real time: that is when the server gives up."""
-    room = make_room(own_server.url)
-    handshake = upgrade(f"/api/serve/{room}")
-    half = handshake[: len(handshake) // 2]
-    body = b"POST /api/room HTTP/1.1\r\nHost: localhost\r\nContent-Length: 10000000\r\n\r\n"
-    chunks = b"POST /api/room HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n"
-    lasted: dict[str, float] = {}
-    answers: dict[str, bytes] = {}
-
-    async def hold(name: str, begin: bytes, more: bytes, pause: float) -> None:
-        """Send `begin`, and then `more` repeatedly until the server ends the connection."""
-        stream = await trio.open_tcp_stream("127.0.0.1", own_server.port)
-        answer = b""
-        started = time.monotonic()
-
-        async def drip() -> None:
-            with suppress(trio.BrokenResourceError):
-                await stream.send_all(begin)
-                while more:
-                    await trio.sleep(pause)
-                    await stream.send_all(more)
-
-        async with stream, trio.open_nursery() as nursery:
-            nursery.start_soon(drip)
-            with trio.fail_after(PATIENCE), suppress(trio.BrokenResourceError):
-                while data := await stream.receive_some():
-                    answer += data
-            nursery.cancel_scope.cancel()
-        lasted[name] = time.monotonic() - started
-        answers[name] = answer
-
-    async with MemoryWatch.during(own_server) as memory, trio.open_nursery() as nursery:
-        nursery.start_soon(hold, "nothing", b"", b"", 0)
-        nursery.start_soon(hold, "half a handshake", half, b"", 0)
-        nursery.start_soon(hold, "a header that drips", half, b"x", 0.2)
-        nursery.start_soon(hold, "endless headers", half, b"x" * 1000 + b"\r\nX: ", 0)
-        nursery.start_soon(hold, "blank lines", b"\r\n", b"\r\n", 0.2)
-        nursery.start_soon(hold, "no body", body, b"", 0)
-        nursery.start_soon(hold, "a body that drips", body, b"x", 0.2)
-        nursery.start_soon(hold, "an endless body", body, b"x" * 10_000, 0)
-        nursery.start_soon(hold, "endless chunks", chunks, b"1\r\nx\r\n" * 1000, 0)
-        nursery.start_soon(hold, "idle after a response", _GET, b"", 0)
-    print({name: round(seconds, 1) for name, seconds in sorted(lasted.items())})
-    print(f"memory grew by {memory.growth / MIB:.1f} MiB")
-    assert answers["endless headers"].startswith(b"HTTP/1.1 431 ")
-    assert max(lasted.values()) < HTTP_TIMEOUT + 4, lasted
-    assert memory.growth < 32 * MIB
-    assert fetch(f"{own_server.url}/api/healthz").status == 200
 
 
 async def test_a_client_that_sends_endless_fragments_is_closed(

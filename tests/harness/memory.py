@@ -1,20 +1,41 @@
-"""How much memory a server takes while a test runs."""
+"""How much memory a process takes while a test runs."""
 
+import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Self
+from pathlib import Path
+from typing import Protocol, Self
 
 import trio
 
-from tests.harness.process import SharechatProcess
-
 MIB = 1 << 20
+
+
+def resident_memory(pid: int | None = None) -> int:
+    """Return a process's resident memory, in bytes; by default this process's."""
+    pages = int(Path(f"/proc/{pid or 'self'}/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE")
+
+
+class Measurable(Protocol):
+    @property
+    def memory(self) -> int:
+        """Its resident memory, in bytes."""
+        ...
+
+
+class ThisProcess:
+    """The test's own process, where a server runs in it."""
+
+    @property
+    def memory(self) -> int:
+        return resident_memory()
 
 
 class MemoryWatch:
     """Samples a server's resident memory every 20 ms."""
 
-    def __init__(self, server: SharechatProcess) -> None:
+    def __init__(self, server: Measurable) -> None:
         self._server = server
         self._before = server.memory
         self.growth = 0
@@ -22,7 +43,7 @@ class MemoryWatch:
 
     @classmethod
     @asynccontextmanager
-    async def during(cls, server: SharechatProcess) -> AsyncIterator[Self]:
+    async def during(cls, server: Measurable) -> AsyncIterator[Self]:
         """Sample during the block."""
         watch = cls(server)
         async with trio.open_nursery() as nursery:

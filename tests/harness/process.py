@@ -11,6 +11,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from tests.harness.deadline import DEADLINE, wait_until
+from tests.harness.memory import resident_memory
 
 BIN = Path(sys.executable).parent
 """Where the commands of the virtual environment are."""
@@ -71,8 +72,7 @@ class ServerProcess:
     @property
     def memory(self) -> int:
         """Its resident memory, in bytes."""
-        pages = int(Path(f"/proc/{self.pid}/statm").read_text().split()[1])
-        return pages * os.sysconf("SC_PAGE_SIZE")
+        return resident_memory(self.pid)
 
     def start(self) -> None:
         """Return once it has printed its URL. Raises RuntimeError, with its log, if it exits."""

@@ -108,3 +108,34 @@ async def test_of_very_many_addresses_the_one_that_was_used_least_recently_is_fo
     make_room(admission)
     with pytest.raises(TooFastError):
         make_room(admission, f"2001:db8:0:{19_999:x}::2")
+
+
+def test_an_address_gets_its_place_back_when_its_connection_fails() -> None:
+    admission = make(max_per_address=1)
+    for _ in range(2):
+        with pytest.raises(RuntimeError), admission.admit_connection(ONE):
+            raise RuntimeError("a bug")
+    with admission.admit_connection(ONE):
+        with pytest.raises(TooManyConnectionsError), admission.admit_connection(ONE):
+            pass
+
+
+async def test_a_member_gives_its_places_back_when_it_fails() -> None:
+    admission = make(max_members=1, max_per_address=1)
+    for address in (ONE, ONE, OTHER):
+        with pytest.raises(RuntimeError), member(admission, address):
+            raise RuntimeError("a bug")
+
+
+async def test_a_member_that_is_refused_takes_no_place() -> None:
+    admission = make(max_members=2, max_per_address=1)
+    with member(admission):
+        for _ in range(3):
+            with pytest.raises(TooManyConnectionsError), member(admission):
+                pass
+        with member(admission, OTHER):
+            for _ in range(3):
+                with pytest.raises(FullError), member(admission, "192.0.2.3"):
+                    pass
+        with member(admission, OTHER):
+            pass

@@ -10,10 +10,10 @@ from wsproto.events import CloseConnection, Event, TextMessage
 from wsproto.frame_protocol import Opcode
 
 from sharechat.domain.errors import ConnectionClosedError
-from sharechat.domain.outcomes import RESTARTING, TOO_SLOW
+from sharechat.domain.outcomes import BAD_FRAME, RESTARTING, TOO_SLOW
 from sharechat.net.direct_connection import DirectConnection
 from tests.harness.deadline import DEADLINE
-from tests.harness.pair import batch, websockets
+from tests.harness.pair import batch, receive, websockets
 from tests.harness.peer import Peer, frame, text
 
 
@@ -59,6 +59,45 @@ async def test_a_peer_that_falls_behind_and_reads_on_hears_why() -> None:
         nursery.start_soon(connection.aclose, TOO_SLOW)
         assert (await peer.hear_close()).code == 1013
         assert await peer.ends()
+        await peer.stream.aclose()
+
+
+async def test_a_peer_that_falls_behind_hears_why_though_the_close_is_cancelled() -> None:
+    async with websockets(buffers=4096) as (connection, peer), trio.open_nursery() as nursery:
+        while connection.offer(batch("x" * 3000)):
+            pass
+
+        async def close() -> None:
+            with trio.CancelScope() as scope:
+                scope.cancel()
+                await connection.aclose(RESTARTING)
+
+        nursery.start_soon(close)
+        assert (await peer.hear_close()).code == 1012
+        await peer.stream.aclose()
+
+
+async def test_a_peer_that_has_sent_something_unread_still_gets_everything() -> None:
+    """If the socket were closed at once, the kernel would reset the connection."""
+    async with websockets(buffers=4096) as (connection, peer), trio.open_nursery() as nursery:
+        await peer.send(text("never received"))
+        assert connection.offer(batch("x" * 4000))
+        assert connection.backlog == 0  # The kernel holds what the peer has no room for.
+        nursery.start_soon(connection.aclose, RESTARTING)
+        await wait_all_tasks_blocked(0.01)
+        assert "x" * 4000 in await peer.hear_text()
+        assert (await peer.hear_close()).code == 1012
+        assert await peer.ends()
+        await peer.stream.aclose()
+
+
+async def test_a_violation_is_named_though_the_server_stops() -> None:
+    async with websockets() as (connection, peer), trio.open_nursery() as nursery:
+        await peer.send(frame(Opcode.PING, b"", mask=False))
+        with pytest.raises(ConnectionClosedError):
+            await receive(connection)
+        nursery.start_soon(connection.aclose, RESTARTING)
+        assert (await peer.hear_close()).code == BAD_FRAME.code
         await peer.stream.aclose()
 
 

@@ -125,17 +125,19 @@ async def texts_until_pong(peer: Peer) -> tuple[int, bytes]:
     return texts, bytes(getattr(event, "payload", b""))
 
 
-async def test_a_ping_is_answered_by_the_next_beat_if_nobody_drains(
+async def test_a_pong_that_had_to_wait_goes_out_with_the_next_beats_though_nobody_drains(
     nursery: trio.Nursery,
 ) -> None:
     async with websockets(buffers=SMALL) as (connection, peer):
         fill(connection)
         nursery.start_soon(read_on, connection)
         await peer.send(frame(Opcode.PING, b"there?"))
+        await wait_all_tasks_blocked(0.01)
+        now = trio.current_time()  # No ping is due, which would take the pong along.
 
         async def beat() -> None:
             while True:
-                connection.beat(trio.current_time())
+                connection.beat(now)
                 await trio.sleep(0.001)
 
         nursery.start_soon(beat)
@@ -149,11 +151,13 @@ async def test_pings_whose_answers_the_peer_does_not_read_take_bounded_memory(
     async with websockets(buffers=SMALL) as (connection, peer):
         fill(connection)
         nursery.start_soon(read_on, connection)
+        before = connection.backlog
         for _ in range(module.CONTROL_BURST):
             await peer.send(frame(Opcode.PING, b"x" * 125))
             await trio.lowlevel.checkpoint()
         await wait_all_tasks_blocked(0.01)
-        assert connection.backlog <= BUFFER + module._MOST_CONTROL + 200
+        # All the pongs would take 60,000 bytes.
+        assert before < connection.backlog < before + 10_000
         assert not connection.gone
 
 
@@ -184,19 +188,6 @@ async def test_a_peer_that_reads_nothing_is_aborted() -> None:
             connection.offer(batch("more"))
         await connection.aclose()
         assert not await peer.ends()
-
-
-async def test_a_slow_reader_is_not_aborted() -> None:
-    async with websockets(buffers=SMALL, stall_timeout=0.1) as (connection, peer):
-        count = fill(connection)
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(connection.drain)
-            heard = []
-            for _ in range(2 * count):
-                # Slower in all than the limit on a stall, but never without progress so long.
-                await trio.sleep(0.005)
-                heard += await hear(peer, 1)
-            assert heard == numbers(count)
 
 
 async def test_pings_go_out_every_so_often() -> None:

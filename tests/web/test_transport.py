@@ -1,18 +1,43 @@
 """The Transport: one socket, one outgoing buffer; on real sockets."""
 
-from collections.abc import Awaitable, Callable
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from functools import partial
 
 import pytest
 import trio
-from trio.testing import wait_all_tasks_blocked
+from trio.testing import MockClock, wait_all_tasks_blocked
 
-from sharechat.net.transport import Transport
+from sharechat.net.transport import LONGEST_LINGER, Transport
 from tests.harness.deadline import DEADLINE
 from tests.harness.pair import transports
 
 BIG = b"x" * 20_000_000
 """More than the kernel takes."""
+
+SOME = 40_000
+"""A part of what the kernel takes for a Unix socket."""
+
+
+@asynccontextmanager
+async def local_transports(
+    stall_timeout: float = 10,
+) -> AsyncIterator[tuple[Transport, trio.SocketStream]]:
+    """Connect both ends by a Unix socket, where the kernel holds exactly what was not read."""
+    ours, theirs = socket.socketpair()
+    ours.setblocking(False)
+    transport = Transport(ours, stall_timeout=stall_timeout)
+    async with trio.SocketStream(trio.socket.from_stdlib_socket(theirs)) as stream:
+        try:
+            yield transport, stream
+        finally:
+            transport.abort()
+
+
+async def read_bytes(stream: trio.SocketStream, count: int) -> None:
+    while count:
+        count -= len(await stream.receive_some(count))
 
 
 async def read_all(stream: trio.SocketStream) -> bytes:
@@ -88,29 +113,43 @@ async def test_a_cancelled_read_loses_nothing() -> None:
         assert await transport.read(100) == b"data"
 
 
-async def test_a_peer_that_does_not_read_is_aborted() -> None:
-    async with transports(stall_timeout=0.05) as (transport, theirs):
-        transport.write(BIG)
-        with trio.fail_after(DEADLINE), pytest.raises(trio.BrokenResourceError):
-            await transport.drain()
-        assert transport.closed
-        with trio.fail_after(DEADLINE), pytest.raises(trio.BrokenResourceError):
-            await read_all(theirs)
-
-
-async def test_a_slow_reader_is_not_aborted() -> None:
-    async with transports(buffers=4096, stall_timeout=1) as (transport, theirs):
-        started = trio.current_time()
-        transport.write(b"x" * 1_000_000)
+async def test_what_is_written_never_overtakes_what_waits() -> None:
+    async with local_transports() as (transport, theirs):
+        transport.write(b"a" * 300_000)
+        assert transport.backlog > 0
+        await read_bytes(theirs, SOME)
+        transport.write(b"b")  # The kernel would take this at once.
         async with trio.open_nursery() as nursery:
             nursery.start_soon(transport.drain)
-            received = 0
-            with trio.fail_after(DEADLINE):
-                while received < 1_000_000:
-                    # In real time, since it is the kernel that holds the rest.
-                    await trio.sleep(0.1 if received < 100_000 else 0)
-                    received += len(await theirs.receive_some(5_000))
-        assert trio.current_time() - started > 1
+            await read_bytes(theirs, 300_000 - SOME)
+        assert await theirs.receive_some() == b"b"
+
+
+async def test_only_a_peer_that_reads_nothing_is_aborted_however_slow_others_are(
+    mock_clock: MockClock,
+) -> None:
+    """The kernel says that it can take something only once it can take much."""
+    async with local_transports(stall_timeout=10) as (transport, theirs):
+        async with trio.open_nursery() as nursery:
+
+            async def drain() -> None:
+                with pytest.raises(trio.BrokenResourceError):
+                    await transport.drain()
+
+            transport.write(BIG)
+            nursery.start_soon(drain)
+            for _ in range(5):
+                await wait_all_tasks_blocked(0.01)
+                left = transport.backlog
+                await read_bytes(theirs, SOME)
+                await wait_all_tasks_blocked(0.01)
+                assert transport.backlog == left, "the kernel said that it can take something"
+                mock_clock.jump(10)
+                await wait_all_tasks_blocked(0.01)
+                assert not transport.closed
+                assert transport.backlog < left
+            mock_clock.jump(10)
+        assert transport.closed
 
 
 @pytest.mark.parametrize("waiting", ["read", "drain", "wait_readable"])
@@ -148,13 +187,15 @@ async def test_a_graceful_close_lets_the_peer_read_everything_though_it_still_se
     async with transports() as (transport, theirs):
         await theirs.send_all(b"never read")
         transport.write(b"the answer")
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(transport.aclose, DEADLINE)
-            await wait_all_tasks_blocked(0.01)
-            await theirs.send_all(b"nor this")
-            assert await read_all(theirs) == b"the answer"
-            assert not transport.closed
-            await theirs.aclose()
+        # It ends with the peer, and long before it would give up.
+        with trio.fail_after(LONGEST_LINGER / 2):
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(transport.aclose, LONGEST_LINGER)
+                await wait_all_tasks_blocked(0.01)
+                await theirs.send_all(b"nor this")
+                assert await read_all(theirs) == b"the answer"
+                assert not transport.closed
+                await theirs.aclose()
         assert transport.closed
 
 
@@ -163,6 +204,35 @@ async def test_a_graceful_close_does_not_wait_for_ever() -> None:
         with trio.fail_after(DEADLINE):
             await transport.aclose(0.05)
         assert transport.closed
+
+
+async def test_a_graceful_close_waits_while_the_peer_goes_on_reading(
+    mock_clock: MockClock,
+) -> None:
+    async with local_transports() as (transport, theirs), trio.open_nursery() as nursery:
+        transport.write(BIG)  # The kernel takes some of it, and only that is waited for.
+        nursery.start_soon(transport.aclose, 1)
+        for _ in range(3):
+            await wait_all_tasks_blocked(0.01)
+            await read_bytes(theirs, SOME)
+            mock_clock.jump(1)
+            await wait_all_tasks_blocked(0.01)
+            assert not transport.closed
+        mock_clock.jump(1)
+        await wait_all_tasks_blocked(0.01)
+        assert transport.closed
+
+
+async def test_a_graceful_close_takes_a_bounded_time_in_all(mock_clock: MockClock) -> None:
+    async with local_transports() as (transport, theirs), trio.open_nursery() as nursery:
+        transport.write(BIG)
+        nursery.start_soon(transport.aclose, 0.6 * LONGEST_LINGER)
+        for share, closed in ((0.6, False), (0.4, True)):
+            await wait_all_tasks_blocked(0.01)
+            await read_bytes(theirs, SOME)
+            mock_clock.jump(share * LONGEST_LINGER)
+            await wait_all_tasks_blocked(0.01)
+            assert transport.closed == closed
 
 
 async def test_a_cancelled_graceful_close_closes() -> None:
