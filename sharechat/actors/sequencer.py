@@ -42,6 +42,4 @@ class Sequencer:
             elif entry.seq > self.position and len(self._early) < self._capacity:
                 self._early[entry.seq] = entry
             self.expect(entry.seq)
-        if not self.behind:
-            self._early.clear()
         return ready

@@ -78,6 +78,20 @@ async def test_a_member_that_is_stored_but_not_connected_leaves(autojump_clock: 
         assert [m.type.value for m in log] == ["joined", "joined", "left"]
 
 
+async def test_a_member_that_joins_while_the_stored_members_are_read_stays(
+    autojump_clock: MockClock,
+) -> None:
+    async with open_house() as house:
+        room = await house.repository.make_room()
+        step = house.repository.at_next("get_members_of", hold=True)
+        await step.reached.wait()
+        member = await house.join(room)
+        step.release()
+        await trio.sleep(UNLIMITED.lease_interval)
+        assert not member.closed.is_set()
+        assert len(await house.repository.get_members(room)) == 1
+
+
 async def test_a_room_that_stays_empty_is_removed(autojump_clock: MockClock) -> None:
     async with open_house(policy=Policy(room_ttl=0)) as house:
         room = await house.repository.make_room()

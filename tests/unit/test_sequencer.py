@@ -75,6 +75,13 @@ def test_early_entries_beyond_the_capacity_are_expected_but_not_kept() -> None:
     assert seqs(sequencer.take(entries(2, 3))) == [2, 3, 4, 5]
 
 
+def test_an_entry_that_is_not_kept_is_expected_nevertheless() -> None:
+    sequencer = Sequencer(0, capacity=2)
+    sequencer.take(entries(2, 3, 4))
+    assert seqs(sequencer.take(entries(1))) == [1, 2, 3]
+    assert (sequencer.head, sequencer.behind) == (4, True)
+
+
 @pytest.mark.parametrize("seed", range(20))
 def test_entries_in_any_order_with_repeats_are_all_returned_once_in_order(seed: int) -> None:
     random = Random(seed)
