@@ -65,6 +65,14 @@ class FakeConnection:
     def stalls(self) -> None:
         self._stalled = True
 
+    def reads_once(self) -> int:
+        """Read what is in the buffer, and stall again; return how many messages that were."""
+        before = len(self.received)
+        self._stalled = False
+        self._flush()
+        self._stalled = True
+        return len(self.received) - before
+
     def reads_on(self) -> None:
         self._stalled = False
         self._change()

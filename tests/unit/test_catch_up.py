@@ -59,6 +59,24 @@ async def test_a_member_that_catches_up_holds_one_page_of_bounded_bytes_at_a_tim
         assert connection.received == await house.repository.log(room)
 
 
+@pytest.mark.parametrize("page", [{"read_limit": 3}, {"read_bytes": 1000}])
+async def test_what_is_said_while_a_member_catches_up_does_not_count_as_waiting_for_it(
+    autojump_clock: MockClock, page: dict[str, int]
+) -> None:
+    policy = Policy(message_rate=0, max_waiting_bytes=3000, follow_interval=10_000, **page)
+    async with open_house(policy=policy) as house:
+        room, talker = await room_with(house, 20)
+        house.repository.at_next("read")
+        second_page = house.repository.at_next("read", hold=True)
+        visit = await house.visit(room, after=0)
+        await second_page.reached.wait()
+        talker.says(*(f"during {n}" for n in range(20)))
+        await talker.hears("during 19")
+        second_page.release()
+        await visit.connection.hears("during 19")
+        assert visit.connection.received == await house.repository.log(room)
+
+
 @pytest.mark.parametrize("stalled_at", range(5))
 async def test_a_member_that_catches_up_while_others_talk_hears_no_gap_and_no_repeat(
     autojump_clock: MockClock, stalled_at: int

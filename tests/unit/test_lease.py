@@ -2,7 +2,7 @@
 
 import pytest
 import trio
-from trio.testing import MockClock
+from trio.testing import MockClock, wait_all_tasks_blocked
 
 from sharechat.domain.errors import LeaseLostError, UnavailableError
 from sharechat.domain.outcomes import RESTARTING
@@ -18,7 +18,6 @@ async def test_a_process_that_lost_its_lease_closes_its_members_and_starts_afres
         room = await house.repository.make_room()
         lost = await house.visit(room, 0)
         witness = await house.join(room, 1)
-        await witness.hears()
         lease = house.nodes[0].controller.lease
         before = lease.process_id
         await house.repository.end_lease(before)
@@ -77,22 +76,47 @@ async def test_an_intermittent_outage_makes_nobody_leave(autojump_clock: MockClo
         await here.hears("Fox left the room.", within=2 * TTL)
 
 
-async def test_a_process_that_was_frozen_declares_nobody_dead(autojump_clock: MockClock) -> None:
+@pytest.mark.parametrize("length", [0.7 * TTL, 60])
+async def test_a_process_that_was_frozen_declares_nobody_dead(
+    autojump_clock: MockClock, length: float
+) -> None:
     async with open_house(nodes=2) as house:
         room = await house.repository.make_room()
-        member = await house.join(room, 0)
+        members = [await house.join(room, node) for node in range(2)]
         await trio.sleep(3)
-        # Both are frozen for a minute, as on a laptop that sleeps. One wakes up first.
+        # Both are frozen, as on a laptop that sleeps. One wakes up first.
         steps = [house.repository.at_next("renew_lease", hold=True) for _ in range(2)]
         for step in steps:
             await step.reached.wait()
-        await trio.sleep(60)
+        await trio.sleep(length)
         steps[0].release()
         await trio.sleep(3)
         steps[1].release()
         await trio.sleep(60)
-        assert not member.closed.is_set()
-        assert len(await house.repository.log(room)) == 1
+        assert not any(member.closed.is_set() for member in members)
+        assert len(await house.repository.log(room)) == 2
+
+
+async def test_a_process_that_seemed_dead_before_an_outage_has_the_whole_ttl_after_it(
+    autojump_clock: MockClock,
+) -> None:
+    async with open_house() as house:
+        room = await house.repository.make_room()
+        here = await house.join(room)
+        there = RemoteMember(house.repository, room)
+        await there.joins()
+        # It is declared dead just when the outage begins.
+        declared = house.repository.at_next("end_lease", hold=True, error=UnavailableError("away"))
+        await declared.reached.wait()
+        house.repository.at_next("renew_lease", error=UnavailableError("away"))
+        renewal = house.repository.at_next("renew_lease", hold=True)
+        await renewal.reached.wait()
+        declared.release()
+        await trio.sleep(2 * UNLIMITED.lease_interval)  # The janitor works again.
+        renewal.release()
+        await trio.sleep(TTL - 0.1)
+        assert there.member in await house.repository.get_members(room)
+        await here.hears("Fox left the room.", within=TTL)
 
 
 async def test_a_process_never_takes_itself_for_dead(autojump_clock: MockClock) -> None:
@@ -125,3 +149,23 @@ async def test_a_lease_that_was_given_back_is_not_opened_again(autojump_clock: M
         assert lease.process_id == given_back
         with pytest.raises(LeaseLostError):
             await house.repository.renew_lease(given_back)
+
+
+async def test_the_lease_is_given_back_once_every_left_is_stored(
+    autojump_clock: MockClock,
+) -> None:
+    async with open_house() as house:
+        room = await house.repository.make_room()
+        visits = [await house.visit(room) for _ in range(3)]
+        await wait_all_tasks_blocked()
+        commit = house.repository.at_next("append", hold=True)
+        house.nursery.start_soon(house.nodes[0].controller.stop)
+        await commit.reached.wait()
+        for visit in visits:
+            await visit.ends()
+        await trio.sleep(1)
+        assert "end_lease" not in house.repository.calls
+        commit.release()
+        await house.nodes[0].over.wait()
+        assert house.repository.calls["end_lease"] == 1
+        assert_pairs(await house.repository.log(room))
