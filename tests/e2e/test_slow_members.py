@@ -20,7 +20,7 @@ from tests.harness.sockets import held_by_kernel, shrink_receive_buffer
 from tests.harness.stalled import StalledMembers
 from tests.harness.talker import join
 
-pytestmark = pytest.mark.usefixtures("many_files")
+pytestmark = [pytest.mark.usefixtures("many_files"), pytest.mark.time_limit(180)]
 
 _END = b"this is the end"
 

@@ -130,6 +130,7 @@ async def test_members_that_have_heard_everything_are_closed_with_1012(
         assert await trio.to_thread.run_sync(server.wait) == 0
 
 
+@pytest.mark.time_limit(180)
 @pytest.mark.usefixtures("many_files")
 async def test_stopping_with_five_hundred_stalled_members_stores_every_left_in_time() -> None:
     many, reading = 500, 3
@@ -169,6 +170,7 @@ async def test_stopping_with_five_hundred_stalled_members_stores_every_left_in_t
         assert other.stop() == 0
 
 
+@pytest.mark.time_limit(180)
 @pytest.mark.usefixtures("many_files")
 async def test_stopping_spreads_the_closes_over_time(own_server: SharechatProcess) -> None:
     """If all members were closed at once they would all reconnect elsewhere at once."""
