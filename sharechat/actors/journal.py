@@ -131,7 +131,9 @@ class Journal:
         try:
             self._sender.send_nowait(pending)
         except trio.WouldBlock:
-            self._overflow.append((self._taken + self._policy.journal_mailbox, pending))
+            # The first one may be on its way to `run`, which counts it only when it runs.
+            turn = self._taken + self._policy.journal_mailbox + 1
+            self._overflow.append((turn, pending))
 
     async def settled(self) -> None:
         """Wait until every `left` that was taken is stored."""
@@ -153,20 +155,27 @@ class Journal:
                 await self._commit()
 
     def _gather(self) -> None:
-        """Add what waits to the batch, and what overflowed in its proper turn."""
+        """Add what waits to the batch."""
         size = sum([pending.size for pending in self._pending])
         while len(self._pending) < self._policy.journal_mailbox and size < self._policy.batch_bytes:
-            if self._overflow and self._overflow[0][0] <= self._taken:
-                _, pending = self._overflow.popleft()
-            else:
-                try:
-                    pending = self._mailbox.receive_nowait()
-                except trio.WouldBlock:
-                    break
-                self._taken += 1
+            pending = self._take()
+            if pending is None:
+                break
             self._pending.append(pending)
             size += pending.size
         self._pending = [pending for pending in self._pending if not pending.abandoned]
+
+    def _take(self) -> _Pending | None:
+        """Return the next draft: what overflowed if it is its turn, else from the mailbox."""
+        if not self._overflow or self._overflow[0][0] > self._taken:
+            try:
+                pending = self._mailbox.receive_nowait()
+            except trio.WouldBlock:
+                pass  # Whatever was in the mailbox has come out, so what overflowed is next.
+            else:
+                self._taken += 1
+                return pending
+        return self._overflow.popleft()[1] if self._overflow else None
 
     async def _commit(self) -> None:
         batch = self._pending

@@ -228,6 +228,19 @@ async def test_a_left_never_waits_and_is_stored_after_what_its_member_sent(
     ]
 
 
+async def test_a_left_that_finds_an_idle_journal_flooded_is_stored_after_what_its_member_sent(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    harness = JournalHarness(nursery, Policy(journal_mailbox=2))
+    room = await harness.open()
+    texts = ["a", "b", "c"]
+    for text in texts:  # Nothing else runs in between: one wakes the journal, two wait.
+        await harness.journal.submit(drafts.chat(room, harness.member, text))
+    harness.journal.leave(drafts.left(room, harness.member))
+    await harness.journal.settled()
+    assert (await harness.repository.texts(room))[1:] == [*texts, "Teal Heron left the room."]
+
+
 async def test_a_left_that_overflowed_the_mailbox_is_stored_while_others_keep_talking(
     autojump_clock: MockClock,
     nursery: trio.Nursery,
