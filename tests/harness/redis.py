@@ -138,10 +138,17 @@ class Proxy:
     def __init__(self) -> None:
         self.swallows = False
         """Whether to discard what the server sends instead of passing it on."""
+        self.refuses = False
+        """Whether to close new connections at once."""
         self.port = 0
         self.connections = 0
         """How many connections have been accepted so far."""
         self._scopes: set[trio.CancelScope] = set()
+
+    @property
+    def url(self) -> str:
+        """The URL of the server through this proxy."""
+        return f"redis://127.0.0.1:{self.port}"
 
     def drop(self) -> None:
         """Close all connections; new ones are still accepted."""
@@ -162,7 +169,9 @@ class Proxy:
 
         async def serve(client: trio.SocketStream) -> None:
             self.connections += 1
-            if context is None:
+            if self.refuses:
+                await client.aclose()
+            elif context is None:
                 await self._serve(client, server)
             else:
                 await self._serve(trio.SSLStream(client, context, server_side=True), server)

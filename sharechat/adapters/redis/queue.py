@@ -117,8 +117,8 @@ class RedisQueue:
                 # they would be remade, and logged, twenty times a second.
                 if trio.current_time() - began > 2 * self._timeout:
                     backoff = _MIN_BACKOFF
-                # A random share of the backoff, so that processes do not reconnect together.
-                await trio.sleep(_random.uniform(0, backoff))
+                # A random share, so that processes do not reconnect together.
+                await trio.sleep(backoff * _random.uniform(0.5, 1.0))
                 backoff = min(2 * backoff, _MAX_BACKOFF)
         finally:
             self._health.set_pending("it is not running")

@@ -20,5 +20,17 @@ def test_a_send_buffer_takes_what_fits_while_it_is_open() -> None:
     assert buffer.take() == b""
 
 
+def test_a_send_buffer_holds_as_much_again_after_it_was_taken_or_closed() -> None:
+    buffer = SendBuffer(10)
+    buffer.open()
+    for empty in (buffer.take, buffer.close):
+        for _ in range(3):
+            assert buffer.put(b"1234567890")
+            assert not buffer.put(b"1")
+            empty()
+            assert buffer.size == 0
+            buffer.open()
+
+
 def test_commands_are_packed_as_redis_reads_them() -> None:
     assert pack((b"PUBLISH", b"c", b"\r\n")) == b"*3\r\n$7\r\nPUBLISH\r\n$1\r\nc\r\n$2\r\n\r\n\r\n"

@@ -1,0 +1,29 @@
+"""The probe of a RedisQueue, without any I/O."""
+
+from sharechat.adapters.redis.probe import Probe
+from sharechat.domain.ids import new_room_id
+from tests.integration.redis.test_subscriptions import channel_of, make_subscriptions
+
+
+def test_a_round_ends_when_its_own_token_arrives_and_with_no_other() -> None:
+    probe = Probe()
+    probe.receive(b"a stranger's")
+    probe.receive(Probe().token)
+    assert not probe.returned.is_set()
+    probe.receive(probe.token)
+    assert probe.returned.is_set()
+
+
+def test_a_token_of_an_earlier_round_no_longer_counts() -> None:
+    probe = Probe()
+    earlier = probe.token
+    probe.start_round()
+    probe.receive(earlier)
+    assert not probe.returned.is_set()
+
+
+def test_only_the_probes_own_channel_carries_tokens() -> None:
+    subscriptions, unwanted = make_subscriptions(), new_room_id()
+    channels = (b"probe", b"probe of another", channel_of(unwanted))
+    messages = [[b"message", channel, b"token"] for channel in channels]
+    assert subscriptions.receive(messages).probe_tokens == [b"token"]
