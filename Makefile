@@ -5,7 +5,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: run test unit-test int-test e2e-test hostile simulate lint coverage bench lock clean
+.PHONY: run test unit-test int-test e2e-test hostile autobahn simulate lint coverage bench lock clean
 
 run: $(VENV)/.installed
 	$(BIN)/sharechat serve
@@ -27,6 +27,12 @@ hostile: $(VENV)/.installed-test
 	$(BIN)/python -m tests.hostile.connections
 	$(BIN)/python -m tests.hostile.readers
 	$(BIN)/python -m tests.hostile.floods
+
+# The Autobahn suite, some ten minutes; it writes docs/autobahn.md. It needs Python 2.7:
+#     make autobahn AUTOBAHN_PYTHON=/opt/python2.7/bin/python
+# and does nothing without it. `make autobahn AUTOBAHN='6.*'` runs a part, and writes nothing.
+autobahn: $(VENV)/.installed-test
+	AUTOBAHN_PYTHON='$(AUTOBAHN_PYTHON)' $(BIN)/python -m tests.autobahn $(AUTOBAHN)
 
 e2e-test: $(VENV)/.installed-test
 	$(BIN)/pytest tests/e2e

@@ -4,6 +4,7 @@ Hypercorn comes with wsproto, which does the same. This is several times faster,
 size of a message in bytes, and never inflates more of a compressed one than is allowed.
 """
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 from sharechat.domain.outcomes import BAD_FRAME, NOT_UTF8, TOO_LARGE, Close
@@ -50,12 +51,18 @@ class Decoder:
     """Turns bytes, in pieces of any size, into events. It does no I/O.
 
     `agreed` is the compression that the handshake has agreed on, if any. A message may have
-    `max_bytes`. Binary messages are text, too, in the encoding `binary`.
+    `max_bytes`. Binary messages are text, too: UTF-8, or what `binary` makes of one.
 
     A fragment costs nothing besides its bytes, so a message may have any number of them.
     """
 
-    def __init__(self, agreed: Deflate | None, max_bytes: int, *, binary: str = "utf-8") -> None:
+    def __init__(
+        self,
+        agreed: Deflate | None,
+        max_bytes: int,
+        *,
+        binary: Callable[[bytes], str] | None = None,
+    ) -> None:
         self._inflater = Inflater(agreed) if agreed else None
         self._max_bytes = max_bytes
         # Deflate lengthens what cannot be compressed, by a few bytes for each of its blocks.
@@ -156,7 +163,7 @@ class Decoder:
 
     def _take(self, first: int, payload: bytes) -> Event | None:
         opcode = first & 0x0F
-        if opcode >= CLOSE or not payload:
+        if opcode >= CLOSE or not (payload or first & _FIN):
             self.overhead += 1
         if opcode == PING:
             return Ping(payload)
@@ -165,7 +172,7 @@ class Decoder:
         if opcode == CLOSE:
             return _close_frame(payload)
         if first == _FIN | TEXT:  # Nearly all messages are one such frame.
-            return to_text(payload, "utf-8")
+            return to_text(payload)
         self._begin(first)
         return self._add(payload, last=bool(first & _FIN))
 
@@ -185,9 +192,9 @@ class Decoder:
     def _begin(self, first: int) -> None:
         opcode = first & 0x0F
         if opcode != _CONTINUATION:
-            encoding = "utf-8" if opcode == TEXT else self._binary
             inflater = self._inflater if first & _COMPRESSED else None
-            self._message = Message(encoding, inflater, self._max_bytes)
+            decode = None if opcode == TEXT else self._binary
+            self._message = Message(inflater, self._max_bytes, decode)
 
     def _add(self, payload: bytes, *, last: bool) -> Text | None:
         message = self._message

@@ -2,10 +2,13 @@
 
 import zlib
 from codecs import getincrementaldecoder
+from collections.abc import Callable
 from typing import NamedTuple
 
 from sharechat.domain.outcomes import BAD_FRAME, NOT_UTF8, TOO_LARGE, Close
 from sharechat.net.deflate import Inflater
+
+_Utf8Decoder = getincrementaldecoder("utf-8")
 
 
 class ViolationError(Exception):
@@ -23,10 +26,10 @@ class Text(NamedTuple):
     size: int
 
 
-def to_text(data: bytes | bytearray, encoding: str) -> Text:
+def to_text(data: bytes | bytearray) -> Text:
     """Return a message of these bytes. Raises ViolationError."""
     try:
-        return Text(data.decode(encoding), len(data))
+        return Text(data.decode(), len(data))
     except UnicodeDecodeError:
         raise ViolationError(NOT_UTF8) from None
 
@@ -34,23 +37,32 @@ def to_text(data: bytes | bytearray, encoding: str) -> Text:
 class Message:
     """A message whose end has not come yet."""
 
-    __slots__ = ("_data", "_encoding", "_max_bytes", "_validator", "inflater", "size")
+    __slots__ = ("_data", "_decode", "_max_bytes", "_validator", "inflater", "size")
 
-    def __init__(self, encoding: str, inflater: Inflater | None, max_bytes: int) -> None:
+    def __init__(
+        self,
+        inflater: Inflater | None,
+        max_bytes: int,
+        decode: Callable[[bytes], str] | None = None,
+    ) -> None:
+        """`decode` makes the text of the whole message; by default that is UTF-8."""
         self.inflater = inflater
         """Set if the message is compressed."""
         self.size = 0
         """How many bytes of it have come, as they were sent."""
-        self._encoding = encoding
+        self._decode = decode
         self._max_bytes = max_bytes
         self._data = bytearray()
-        self._validator = getincrementaldecoder(encoding)()
+        self._validator = _Utf8Decoder()
 
     def add(self, payload: bytes) -> None:
         """Take a part that is not the last. Raises ViolationError."""
+        part = self._append(payload)
+        if self._decode is not None:
+            return
         try:
             # The text is made at the end: in parts it would take more memory than the bytes.
-            self._validator.decode(self._append(payload))
+            self._validator.decode(part)
         except UnicodeDecodeError:
             raise ViolationError(NOT_UTF8) from None
 
@@ -59,7 +71,9 @@ class Message:
         self._append(payload)
         if self.inflater is not None:
             self._append(b"", last=True)
-        return to_text(self._data, self._encoding)
+        if self._decode is not None:
+            return Text(self._decode(bytes(self._data)), len(self._data))
+        return to_text(self._data)
 
     def _append(self, payload: bytes, *, last: bool = False) -> bytes:
         """Append what `payload` holds to the data, and return it."""

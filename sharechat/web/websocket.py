@@ -3,7 +3,7 @@
 from contextlib import ExitStack
 from functools import partial
 
-from hypercorn.typing import ASGIReceiveCallable
+from hypercorn.typing import ASGIReceiveCallable, ASGISendCallable
 from quart import Blueprint, websocket
 from quart.wrappers import Websocket
 from quart_trio.asgi import TrioASGIWebsocketConnection
@@ -26,7 +26,8 @@ class WebsocketSession(TrioASGIWebsocketConnection):
     """Quart-Trio's, but what a client said before it went is not lost.
 
     Quart-Trio cancels the handler when the client has gone, although messages may still wait
-    to be received. Here the handler receives those, and then `trio.EndOfChannel`.
+    to be received. Here the handler receives those, and then `trio.EndOfChannel`. Nothing is sent
+    any more then, since an ASGI server may raise if something is.
     """
 
     async def handle_messages(  # type: ignore[override]
@@ -38,10 +39,19 @@ class WebsocketSession(TrioASGIWebsocketConnection):
             while True:
                 event = await receive()
                 if event["type"] == "websocket.disconnect":
+                    self._closed = True
                     return
                 if event["type"] == "websocket.receive":
                     data = event.get("bytes")
                     await self.send_channel.send(event["text"] or "" if data is None else data)
+
+    async def send_data(self, send: ASGISendCallable, data: str | bytes) -> None:
+        if not self._closed:
+            await super().send_data(send, data)
+
+    async def close_connection(self, send: ASGISendCallable, code: int, reason: str) -> None:
+        if not self._closed:
+            await super().close_connection(send, code, reason)
 
 
 class WebsocketRoute:

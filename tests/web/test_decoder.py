@@ -105,6 +105,12 @@ def test_an_empty_fragment_counts_as_overhead() -> None:
     assert decoder.overhead == 10
 
 
+def test_an_empty_message_is_a_message_and_no_overhead() -> None:
+    decoder = Decoder(None, LIMIT)
+    assert decoder.feed(text("") * 3) == [Text("", 0)] * 3
+    assert decoder.overhead == 0
+
+
 @pytest.mark.parametrize(
     "invalid", [b"\xff", b"\xc0\x80", b"\xed\xa0", b"\xf4\x90", b"\xc3x"], ids=bytes.hex
 )
