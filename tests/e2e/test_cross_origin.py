@@ -41,6 +41,7 @@ async def test_an_allowed_origin_may_join(nursery: trio.Nursery, allowed: str) -
             headers = {} if origin is None else {"Origin": origin}
             talker = await join(nursery, server.ws_url(room), headers)
             assert (await talker.hear())["type"] == "joined", origin
+            await talker.close()
         if allowed != "*":
             assert refusal(server.url, room, "https://evil.example") == 403
             assert refusal(server.url, room, "https://evilfriend.example") == 403

@@ -155,11 +155,13 @@ async def test_the_kernel_holds_little_for_a_member_that_does_not_read(
     room = make_room(unlimited.url)
     slow = await Peer.open(unlimited.ws_url(room))
     talker = await join(nursery, unlimited.ws_url(room))
+    await _members_reach(unlimited.url, room, 2)
     most = 0
-    while len(members(unlimited.url, room)) == 2:
-        await talker.say("x" * 16_000)
-        await talker.hear_chats(1)
-        most = max(most, *held_by_kernel(unlimited.port))
+    with trio.fail_after(PATIENCE):
+        while len(members(unlimited.url, room)) == 2:
+            await talker.say("x" * 16_000)
+            await talker.hear_chats(1)
+            most = max(most, *held_by_kernel(unlimited.port))
     # The bound holds for what is written next, so a batch may exceed it.
     assert KERNEL_BUFFER <= most < 2 * KERNEL_BUFFER
     slow.drop()
@@ -173,9 +175,13 @@ async def test_a_slow_member_is_closed_while_others_talk_in_bursts(
     slow = await Peer.open(unlimited.ws_url(room))
     shrink_receive_buffer(slow.stream)
     talker = await join(nursery, unlimited.ws_url(room))
+    await _members_reach(unlimited.url, room, 2)
     with trio.fail_after(PATIENCE):
         while len(members(unlimited.url, room)) == 2:
             for _ in range(50):
                 await talker.say("x" * 16_000)
             await talker.hear_chats(50)
+    types = [message["type"] for message in history(unlimited.url, room)]
+    assert types.count("left") == 1
+    assert types.count("chat") >= 50
     slow.drop()

@@ -2,14 +2,14 @@
 
 import json
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 
 import trio
 from trio_websocket import ConnectionClosed
 
 from tests.harness.http import Json
 from tests.harness.postgres import PostgresServer
-from tests.harness.process import SharechatProcess
+from tests.harness.process import ImpatientProcess, ServerProcess, SharechatProcess
 from tests.harness.redis import RedisServer
 from tests.harness.talker import Talker, join
 
@@ -30,6 +30,10 @@ class Cluster:
         """Start a process. It is killed when the cluster ends, if it is still running."""
         return self._stack.enter_context(SharechatProcess(*self.flags, *flags))
 
+    def serve_impatiently(self, *flags: str) -> ImpatientProcess:
+        """Like `serve`, with shorter times."""
+        return self._stack.enter_context(ImpatientProcess(*self.flags, *flags))
+
 
 @contextmanager
 def cluster() -> Iterator[Cluster]:
@@ -37,7 +41,7 @@ def cluster() -> Iterator[Cluster]:
         yield Cluster(stack)
 
 
-Pair = tuple[SharechatProcess, SharechatProcess]
+Pair = tuple[ServerProcess, ServerProcess]
 """Two processes of one cluster."""
 
 
@@ -47,19 +51,31 @@ class Listener:
     def __init__(self, talker: Talker) -> None:
         self.talker = talker
         self.heard: list[Json] = []
+        self._closed: ConnectionClosed | None = None
         self._more = trio.Event()
 
     async def run(self) -> None:
-        with suppress(ConnectionClosed):
+        try:
             while True:
                 self.heard.append(json.loads(await self.talker.websocket.get_message()))
-                self._more.set()
-                self._more = trio.Event()
+                self._notify()
+        except ConnectionClosed as error:
+            self._closed = error
+            self._notify()
+
+    def _notify(self) -> None:
+        self._more.set()
+        self._more = trio.Event()
 
     async def until(self, type_: str, count: int, within: float = 30) -> None:
-        """Wait until at least `count` messages of a type have been heard."""
+        """Wait until at least `count` messages of a type have been heard.
+
+        Raises ConnectionClosed if there will be no more.
+        """
         with trio.fail_after(within):
             while len(self.ids(type_)) < count:
+                if self._closed is not None:
+                    raise self._closed
                 await self._more.wait()
 
     async def say_numbers(self, prefix: int, count: int) -> None:

@@ -145,3 +145,11 @@ class SharechatProcess(ServerProcess):
 
     def __init__(self, *flags: str, env: Mapping[str, str] | None = None) -> None:
         super().__init__([str(BIN / "sharechat"), "serve", "--port", "0", *flags], env)
+
+
+class ImpatientProcess(ServerProcess):
+    """Like SharechatProcess, with the times of `tests/harness/impatient.py`."""
+
+    def __init__(self, *flags: str) -> None:
+        command = [sys.executable, "-m", "tests.harness.impatient", "serve", "--port", "0", *flags]
+        super().__init__(command, {"PYTHONPATH": str(Path(__file__).parents[2])})

@@ -131,6 +131,10 @@ class ScriptedRepository(MemoryRepository):
         async with self._call("get_members_of"):
             return await super().get_members_of(process_id)
 
+    async def check(self) -> None:
+        async with self._call("check"):
+            await super().check()
+
     async def make_room(self) -> RoomId:
         room = RoomInfo(ids.new_room_id(), "Imperfect Seat")
         await self.create_room(room, KEY)

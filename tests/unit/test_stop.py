@@ -93,18 +93,26 @@ async def test_members_that_are_joining_when_the_process_stops_leave_too(
 
 
 @pytest.mark.parametrize("members", [0, 3])
-async def test_stopping_ends_in_time_while_the_repository_is_away(
+async def test_stopping_ends_in_time_while_the_repository_is_away_and_the_lease_runs_out(
     autojump_clock: MockClock, members: int
 ) -> None:
-    async with open_house() as house:
+    async with open_house(nodes=2) as house:
+        stopping, other = house.nodes
         room = await house.repository.make_room()
         visits = [await house.visit(room) for _ in range(members)]
         await trio.sleep(1)
         house.repository.away = True
         with trio.fail_after(STOP_TIMEOUT + 0.1):
-            await house.nodes[0].controller.stop()
-            await house.nodes[0].over.wait()
+            await stopping.controller.stop()
+            await stopping.over.wait()
         assert all(visit.connection.close == RESTARTING for visit in visits)
+        house.repository.away = False
+        assert len(await house.repository.get_members(room)) == members
+        await trio.sleep(2 * UNLIMITED.lease_ttl)
+        # The other process has found the lease run out, and has stored each `left`.
+        assert_pairs(await house.repository.log(room))
+        leases = await house.repository.renew_lease(other.controller.lease.process_id)
+        assert set(leases) == {other.controller.lease.process_id}
 
 
 async def test_stopping_ends_in_time_while_the_repository_hangs(autojump_clock: MockClock) -> None:
@@ -115,17 +123,22 @@ async def test_stopping_ends_in_time_while_the_repository_hangs(autojump_clock: 
             await house.nodes[0].over.wait()
 
 
-async def test_stopping_ends_normally_if_the_lease_cannot_be_given_back(
+async def test_a_lease_that_cannot_be_given_back_is_logged_and_runs_out(
     autojump_clock: MockClock, logs: Logs
 ) -> None:
-    async with open_house() as house:
+    async with open_house(nodes=2) as house:
+        stopping, other = house.nodes
         room = await house.repository.make_room()
         await house.join(room)
         house.repository.at_next("end_lease", error=UnavailableError("away"))
-        await house.nodes[0].controller.stop()
-        await house.nodes[0].over.wait()
+        await stopping.controller.stop()
+        await stopping.over.wait()
         assert_pairs(await house.repository.log(room))
         assert "lease could not be given back" in [log["event"] for log in logs]
+        mine, its = other.controller.lease.process_id, stopping.controller.lease.process_id
+        assert set(await house.repository.renew_lease(mine)) == {mine, its}
+        await trio.sleep(2 * UNLIMITED.lease_ttl)
+        assert set(await house.repository.renew_lease(mine)) == {mine}
 
 
 async def test_stopping_ends_in_time_even_if_a_connection_does_not_close(
