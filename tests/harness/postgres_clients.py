@@ -30,6 +30,19 @@ async def fetch_value(connection: Connection, query: Any, *params: object) -> An
     return row[0]
 
 
+async def count_waiting(connection: Connection) -> int:
+    """Return how many statements on the connection's server wait for a lock."""
+    count: int = await fetch_value(connection, "SELECT count(*) FROM pg_locks WHERE NOT granted")
+    return count
+
+
+async def until_waiting(connection: Connection, count: int = 1) -> None:
+    """Wait until at least `count` statements on the connection's server wait for a lock."""
+    with trio.fail_after(5):
+        while await count_waiting(connection) < count:  # noqa: ASYNC110 - there is no event
+            await trio.sleep(0.005)
+
+
 @asynccontextmanager
 async def open_repository(url: str) -> AsyncIterator[PostgresRepository]:
     repository = PostgresRepository(url)

@@ -1,4 +1,4 @@
-"""A TCP proxy in front of PostgreSQL that can lose an answer."""
+"""A TCP proxy in front of PostgreSQL that can lose an answer, or connections, or refuse them."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -8,7 +8,7 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 
 class PostgresProxy:
-    """Forwards connections to a server. It can drop an answer, together with its connection."""
+    """Forwards connections to a server, or fails as a test wants it to."""
 
     def __init__(self, server_url: str) -> None:
         parts = conninfo_to_dict(server_url)
@@ -18,20 +18,35 @@ class PostgresProxy:
         """The URL of the database through this proxy; set once `run` has started."""
         self.cut_next_answer = False
         """Set this to drop the next answer; the proxy then unsets it."""
+        self.refuses = False
+        """Whether to close new connections at once."""
+        self.connections = 0
+        """How many connections have been accepted so far."""
+        self._scopes: set[trio.CancelScope] = set()
+
+    def drop(self) -> None:
+        """Close all connections; new ones are still accepted."""
+        for scope in self._scopes:
+            scope.cancel()
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         (listener,) = await trio.open_tcp_listeners(0, host="127.0.0.1")
         port = listener.socket.getsockname()[1]
         self.url = make_conninfo(
-            self._server_url, host="127.0.0.1", port=port, gssencmode="disable"
+            self._server_url, host="127.0.0.1", port=port, gssencmode="disable", sslmode="disable"
         )
         async with listener:
             task_status.started()
             await trio.serve_listeners(self._serve, [listener])
 
     async def _serve(self, client: trio.SocketStream) -> None:
+        self.connections += 1
+        if self.refuses:
+            await client.aclose()
+            return
         server = await trio.open_tcp_stream(self._host, self._port)
         async with client, server, trio.open_nursery() as nursery:
+            self._scopes.add(nursery.cancel_scope)
 
             async def forward_answers() -> None:
                 async for data in server:

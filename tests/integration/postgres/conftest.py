@@ -6,8 +6,11 @@ import pytest
 import trio
 
 from sharechat.adapters.postgres import migrate
+from sharechat.adapters.postgres.health import Health
+from sharechat.adapters.postgres.pool import Pool
 from tests.harness.postgres import PostgresServer, truncate
 from tests.harness.postgres_clients import Connection, connect
+from tests.harness.postgres_pools import backends
 
 
 @pytest.fixture(scope="session")
@@ -30,3 +33,12 @@ async def connection(url: str) -> AsyncIterator[Connection]:
     connection = await connect(url)
     yield connection
     await connection.close()
+
+
+@pytest.fixture
+async def pool(url: str) -> AsyncIterator[Pool]:
+    """A pool of two connections, both of which are open."""
+    pool = Pool(url, 2, Health())
+    await backends(pool)
+    yield pool
+    pool.close()

@@ -1,78 +1,64 @@
 """A PostgresRepository with more calls than connections, or with queries that take long."""
 
-from collections.abc import AsyncIterator
+from collections.abc import Awaitable, Callable
+from functools import partial
 
 import pytest
 import trio
+from trio.testing import MockClock, wait_all_tasks_blocked
 
-from sharechat.adapters.postgres.health import Health
-from sharechat.adapters.postgres.pool import Pool
+from sharechat.adapters.postgres.pool import CALL_TIMEOUT, Pool
 from sharechat.domain.errors import UnavailableError
-from sharechat.domain.ids import new_process_id
-from tests.harness.postgres_clients import connect, open_repository
-from tests.harness.repositories import ANY_SIZE, KEY_HASH, make_room, set_up_member
-
-BACKEND = "SELECT pg_backend_pid()"
-SLEEP = "SELECT pg_sleep(0.6)"
-
-
-@pytest.fixture
-async def pool(url: str) -> AsyncIterator[Pool]:
-    """A pool of two connections, both of which are open."""
-    pool = Pool(url, 2, Health(""))
-    await at_once(pool, 2)
-    yield pool
-    pool.close()
-
-
-async def at_once(pool: Pool, calls: int) -> None:
-    async with trio.open_nursery() as nursery:
-        for _ in range(calls):
-            nursery.start_soon(pool.fetch, "SELECT pg_sleep(0.05)")
-
-
-async def backends(pool: Pool) -> set[int]:
-    """Return the process ids of the servers behind both connections."""
-    found: set[int] = set()
-
-    async def ask() -> None:
-        ((pid, _),) = await pool.fetch("SELECT pg_backend_pid(), pg_sleep(0.05)")
-        found.add(pid)
-
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(ask)
-        nursery.start_soon(ask)
-    return found
+from sharechat.domain.ids import new_process_id, new_room_id
+from sharechat.domain.messages import RoomInfo
+from tests.harness.drafts import chat
+from tests.harness.postgres_clients import (
+    Connection,
+    connect,
+    open_repository,
+    until_waiting,
+)
+from tests.harness.postgres_pools import BACKEND, backends, in_use
+from tests.harness.repositories import ANY_SIZE, KEY_HASH, make_room, set_up_member, store
 
 
 async def test_waiting_for_a_connection_takes_nothing_off_the_time_that_a_call_has(
-    pool: Pool,
+    pool: Pool, mock_clock: MockClock
 ) -> None:
+    begun = trio.Event()
+
+    async def work(_: Connection) -> None:
+        begun.set()
+        await trio.sleep(0.9)
+
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(pool.fetch, SLEEP)
-        nursery.start_soon(pool.fetch, SLEEP)
-        await trio.sleep(0.05)
-        # 0.55 seconds of waiting and 0.6 seconds of work.
-        await pool.fetch(SLEEP, timeout=0.9)
+        async with in_use(pool, 2):
+            nursery.start_soon(partial(pool.run, work, timeout=1))
+            await wait_all_tasks_blocked()
+            mock_clock.jump(0.9)
+        await begun.wait()
+        mock_clock.jump(0.9)
 
 
 async def test_a_call_that_finds_no_connection_free_fails_without_any_effect_on_others(
-    pool: Pool,
+    pool: Pool, mock_clock: MockClock
 ) -> None:
-    before = await backends(pool)
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(pool.fetch, SLEEP)
-        nursery.start_soon(pool.fetch, SLEEP)
-        await trio.sleep(0.05)
-        with pytest.raises(UnavailableError, match="busy"):
-            await pool.fetch(BACKEND, timeout=0.2)
+    async with in_use(pool, 2) as before, trio.open_nursery() as nursery:
+
+        async def fail() -> None:
+            with pytest.raises(UnavailableError, match="busy"):
+                await pool.fetch(BACKEND, timeout=0.2)
+
+        nursery.start_soon(fail)
+        await wait_all_tasks_blocked()
+        mock_clock.jump(0.2)
     assert await backends(pool) == before
 
 
 async def test_a_query_that_takes_too_long_is_no_failure_of_the_database(pool: Pool) -> None:
     before = await backends(pool)
     with pytest.raises(UnavailableError, match="in time"):
-        await pool.fetch(SLEEP, timeout=0.1)
+        await pool.fetch("SELECT pg_sleep(60)", timeout=0.1)
     # No connection was dropped, and no backoff keeps the pool from opening one.
     assert await backends(pool) == before
 
@@ -80,14 +66,10 @@ async def test_a_query_that_takes_too_long_is_no_failure_of_the_database(pool: P
 async def test_a_call_that_is_cancelled_while_it_waits_for_a_connection_leaves_nothing_behind(
     pool: Pool,
 ) -> None:
-    before = await backends(pool)
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(pool.fetch, SLEEP)
-        nursery.start_soon(pool.fetch, SLEEP)
-        await trio.sleep(0.05)
-        with trio.move_on_after(0.05) as scope:
-            await pool.fetch(BACKEND)
-        assert scope.cancelled_caught
+    async with in_use(pool, 2) as before, trio.open_nursery() as nursery:
+        nursery.start_soon(pool.fetch, BACKEND)
+        await wait_all_tasks_blocked()
+        nursery.cancel_scope.cancel()
     assert await backends(pool) == before
 
 
@@ -103,7 +85,7 @@ async def test_the_lease_and_the_janitor_do_not_wait_for_readers(url: str) -> No
                 await other.execute("LOCK TABLE messages IN ACCESS EXCLUSIVE MODE")
                 for _ in range(20):
                     readers.start_soon(read)
-                await trio.sleep(0.1)
+                await until_waiting(other, 3)  # Every connection but those that are reserved.
                 with trio.fail_after(1):
                     assert process in await repository.renew_lease(process)
                     assert await repository.end_lease(new_process_id())
@@ -113,16 +95,39 @@ async def test_the_lease_and_the_janitor_do_not_wait_for_readers(url: str) -> No
                     ]
 
 
+async def test_storing_messages_does_not_wait_for_the_other_calls(url: str) -> None:
+    async with open_repository(url) as repository, await connect(url) as other:
+        process, room, member = await set_up_member(repository)
+        contested = RoomInfo(new_room_id(), "Imperfect Seat")
+        async with trio.open_nursery() as callers:
+            async with other.transaction():
+                await other.execute(
+                    "INSERT INTO rooms (id, name, key_hash) VALUES (%s, '', '')", (contested.id,)
+                )
+                for _ in range(20):
+                    callers.start_soon(repository.create_room, contested, KEY_HASH)
+                await until_waiting(other, 3)
+                with trio.fail_after(1):
+                    await store(repository, process, chat(room, member, "hello"))
+
+
 async def test_a_sweep_that_runs_out_of_time_does_not_make_the_database_unavailable(
-    url: str,
+    url: str, mock_clock: MockClock
 ) -> None:
-    """Takes 3 seconds, the time that a call has."""
+    mock_clock.rate = 1
     async with open_repository(url) as repository, await connect(url) as other:
         process, room, _ = await set_up_member(repository)
         remaining = await make_room(repository)
+
+        async def run_out_of_time(call: Callable[[], Awaitable[object]]) -> None:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(call)
+                await until_waiting(other)
+                mock_clock.jump(CALL_TIMEOUT)
+
         async with other.transaction():
             await other.execute("SELECT FROM messages FOR UPDATE")
-            await repository.delete_room(room, KEY_HASH)
+            await run_out_of_time(partial(repository.delete_room, room, KEY_HASH))
             assert (await repository.get_room(remaining)).head == 0
-            await repository.remove_stale_rooms(3600)
+            await run_out_of_time(partial(repository.remove_stale_rooms, 3600))
             assert process in await repository.renew_lease(process)

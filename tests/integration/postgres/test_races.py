@@ -4,8 +4,6 @@ import random
 
 import trio
 
-from sharechat.domain.errors import RoomNotFoundError
-from sharechat.domain.ids import RoomId
 from sharechat.domain.messages import Entry
 from tests.harness.drafts import chat, joined
 from tests.harness.postgres_clients import connect, fetch_value, open_repository
@@ -52,29 +50,3 @@ async def test_writers_at_once_cause_no_deadlock_no_gap_and_no_error(url: str) -
     async with await connect(url) as connection:
         messages = await fetch_value(connection, "SELECT count(*) FROM messages")
         assert messages == 1 + sum(heads.values())
-
-
-async def test_a_room_is_either_removed_as_stale_or_joined(url: str) -> None:
-    results = set()
-    async with open_repository(url) as repository, open_repository(url) as other:
-        process, *_ = await set_up_member(repository)
-        for n in range(60):
-            room, member = await make_room(repository), somebody()
-            removed: list[RoomId] = []
-
-            async def remove(
-                delay: float = n % 20 / 10_000, removed: list[RoomId] = removed
-            ) -> None:
-                await trio.sleep(delay)
-                removed += await other.remove_stale_rooms(0)
-
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(remove)
-                (outcome,) = await repository.append([joined(room, member)], process)
-            if isinstance(outcome, Entry):
-                assert await repository.get_members(room) == [member]
-            else:
-                assert isinstance(outcome, RoomNotFoundError)
-                assert removed == [room]
-            results.add(type(outcome))
-    assert Entry in results

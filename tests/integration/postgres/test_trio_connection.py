@@ -6,6 +6,7 @@ import psycopg
 import pytest
 import trio
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
+from trio.testing import MockClock, wait_all_tasks_blocked
 
 from sharechat.adapters.postgres.trio_connection import TrioConnection
 from tests.harness.postgres_clients import (
@@ -48,15 +49,15 @@ async def test_waiting_for_notifications_ends_at_its_timeout(connection: Connect
 
 
 async def test_closing_a_connection_ends_its_query(connection: Connection) -> None:
-    async def close_soon() -> None:
-        await trio.sleep(0.05)
-        await connection.close()
+    async def ask() -> None:
+        with pytest.raises(psycopg.OperationalError):
+            await connection.execute("SELECT pg_sleep(60)")
 
     with trio.fail_after(5):
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(close_soon)
-            with pytest.raises(psycopg.OperationalError):
-                await connection.execute("SELECT pg_sleep(60)")
+            nursery.start_soon(ask)
+            await wait_all_tasks_blocked()
+            await connection.close()
 
 
 async def test_a_host_can_be_given_by_name(url: str) -> None:
@@ -72,8 +73,11 @@ async def test_a_host_name_that_does_not_exist_makes_the_repository_unavailable(
             await assert_unavailable(repository.check)
 
 
-async def test_of_several_hosts_the_one_that_answers_is_used(url: str) -> None:
+async def test_of_several_hosts_the_one_that_answers_is_used(
+    url: str, mock_clock: MockClock
+) -> None:
     """The first host refuses, the second is silent, the third answers."""
+    mock_clock.rate = 1
     (silent,) = await trio.open_tcp_listeners(0, host="127.0.0.1")
     silent_port = silent.socket.getsockname()[1]
     parts = conninfo_to_dict(url)
@@ -82,10 +86,15 @@ async def test_of_several_hosts_the_one_that_answers_is_used(url: str) -> None:
         host=f"127.0.0.1,127.0.0.1,{parts['host']}",
         port=f"1,{silent_port},{parts['port']}",
     )
-    with trio.fail_after(1):
-        connection = await TrioConnection.connect(several)
-    await connection.close()
-    await silent.aclose()
+
+    async def use() -> None:
+        with trio.fail_after(4):
+            await (await TrioConnection.connect(several)).close()
+
+    async with silent, trio.open_nursery() as nursery:
+        nursery.start_soon(use)
+        async with await silent.accept():
+            mock_clock.jump(2)  # The second host's share of the time.
 
 
 async def test_if_no_host_answers_the_error_names_each() -> None:

@@ -1,6 +1,7 @@
 """The contract suite of the Repository port runs on every adapter of it."""
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from datetime import datetime, timedelta
 
 import pytest
 import trio
@@ -9,8 +10,23 @@ from sharechat.adapters.memory import MemoryRepository
 from sharechat.adapters.postgres import PostgresRepository, migrate
 from sharechat.domain.ids import ProcessId, RoomId, new_process_id
 from sharechat.domain.ports import Repository
+from sharechat.domain.sources import Sources
 from tests.harness.postgres import fresh_database, truncate
+from tests.harness.postgres_clients import connect
 from tests.harness.repositories import make_room
+
+ShiftClock = Callable[[float], Awaitable[None]]
+"""Moves the Repository's clock by some seconds, forwards or back."""
+
+
+class ShiftedSources(Sources):
+    """Sources whose time of day is `shift` away from the real one."""
+
+    def __init__(self) -> None:
+        self.shift = timedelta(0)
+
+    def now(self) -> datetime:
+        return super().now() + self.shift
 
 
 @pytest.fixture(scope="session")
@@ -31,10 +47,33 @@ def url(request: pytest.FixtureRequest) -> str | None:
 
 
 @pytest.fixture
-async def repository(url: str | None) -> AsyncIterator[Repository]:
+def sources() -> ShiftedSources:
+    return ShiftedSources()
+
+
+@pytest.fixture
+def shift_clock(url: str | None, sources: ShiftedSources) -> ShiftClock:
+    async def shift(seconds: float) -> None:
+        by = timedelta(seconds=seconds)
+        if url is None:
+            sources.shift += by
+            return
+        # A database's clock cannot be moved, but what it has stamped so far can.
+        async with await connect(url) as connection:
+            await connection.execute(
+                "UPDATE rooms SET created_at = created_at - %(by)s, last_sent = last_sent - %(by)s",
+                {"by": by},
+            )
+            await connection.execute("UPDATE messages SET sent = sent - %s", (by,))
+
+    return shift
+
+
+@pytest.fixture
+async def repository(url: str | None, sources: ShiftedSources) -> AsyncIterator[Repository]:
     with trio.fail_after(20):
         if url is None:
-            yield MemoryRepository()
+            yield MemoryRepository(sources)
             return
         postgres = PostgresRepository(url)
         yield postgres

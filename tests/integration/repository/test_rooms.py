@@ -1,7 +1,6 @@
 """The contract of the Repository port: creating, deleting and removing rooms."""
 
 import pytest
-import trio
 
 from sharechat.domain.errors import RoomNotFoundError, WrongKeyError
 from sharechat.domain.ids import ProcessId, RoomId, new_message_id, new_room_id
@@ -9,6 +8,7 @@ from sharechat.domain.messages import RoomInfo
 from sharechat.domain.ports import Present, Repository
 from tests.harness.drafts import chat, left
 from tests.harness.repositories import ANY_SIZE, KEY_HASH, join, make_room, read_log, store
+from tests.integration.repository.conftest import ShiftClock
 
 
 async def test_a_new_room_is_empty(repository: Repository) -> None:
@@ -97,15 +97,15 @@ async def test_rooms_without_members_are_removed_once_they_are_old_enough(
 
 
 async def test_the_age_of_a_room_counts_from_its_last_entry(
-    repository: Repository, process: ProcessId, room: RoomId
+    repository: Repository, process: ProcessId, room: RoomId, shift_clock: ShiftClock
 ) -> None:
-    # Real time, because the database measures the age by its own clock.
-    await trio.sleep(0.3)
+    await shift_clock(100)
     member = await join(repository, process, room)
     await store(repository, process, left(room, member))
-    assert await repository.remove_stale_rooms(0.25) == []
-    await trio.sleep(0.3)
-    assert await repository.remove_stale_rooms(0.25) == [room]
+    await shift_clock(40)
+    assert await repository.remove_stale_rooms(50) == []
+    await shift_clock(20)
+    assert await repository.remove_stale_rooms(50) == [room]
 
 
 async def test_a_room_that_nobody_ever_joined_is_removed_at_an_age_of_its_own(

@@ -122,12 +122,12 @@ BEGIN
             AND NOT EXISTS (SELECT FROM members m WHERE m.room_id = r.id)
         LIMIT most FOR UPDATE SKIP LOCKED
     );
-    -- Check again under the lock: a member may have joined between that statement's snapshot
-    -- and its lock.
+    -- A lock checks the newest version of its row, but members are rows of another table: one may
+    -- have joined between that statement's snapshot and its lock.
     RETURN QUERY
     WITH gone AS (
         DELETE FROM rooms r
-        WHERE r.id = ANY (candidates) AND greatest(r.created_at, r.last_sent) <= line
+        WHERE r.id = ANY (candidates)
             AND NOT EXISTS (SELECT FROM members m WHERE m.room_id = r.id)
         RETURNING r.id
     )
