@@ -16,7 +16,11 @@ class Policy:
     rest_timeout: float = 2
     """How long a client that has gone stays a member while these are taken up."""
     max_waiting_bytes: int = 1 << 20
-    """How many bytes may wait for a slow member before it is closed."""
+    """How many bytes may wait for a slow member before it is closed.
+
+    A batch is taken whatever its size if nothing else waits, since the member could never be sent
+    a larger one. By `batch_bytes` and the limit on a message it has far less than the default.
+    """
     max_waiting_batches: int = 4096
     """How many batches may wait for a slow member: the size of its mailbox."""
     room_mailbox: int = 1024

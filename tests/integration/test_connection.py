@@ -159,7 +159,7 @@ async def test_a_batch_may_be_offered_while_another_task_drains(connect: Connect
     async with connect() as (connection, client), trio.open_nursery() as nursery:
         taken = await fill(connection)
         nursery.start_soon(keep_draining, connection)
-        await trio.sleep(0.02)
+        await wait_all_tasks_blocked()
         taken += await fill(connection, start=taken)
         heard = await client.hears(taken)
         assert [int(text) for text in heard] == list(range(taken))

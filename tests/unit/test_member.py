@@ -9,7 +9,7 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 from sharechat.actors.policy import Policy
 from sharechat.domain import ids
 from sharechat.domain.errors import NotAMemberError
-from sharechat.domain.messages import MessageType
+from sharechat.domain.messages import MessageType, to_json
 from sharechat.domain.outcomes import INTERNAL_ERROR, RESTARTING, ROOM_DELETED, TOO_SLOW, TRY_LATER
 from sharechat.domain.token_bucket import TokenBucket
 from tests.harness import drafts
@@ -230,7 +230,9 @@ async def test_a_member_that_reads_again_gets_more_than_its_buffer_holds(
 @pytest.mark.parametrize(
     "policy",
     [
-        Policy(message_rate=0, max_waiting_bytes=3000),
+        Policy(message_rate=0, max_waiting_bytes=BUFFER - 1000),
+        # A part waits in the connection's buffer, and the rest in the mailbox.
+        Policy(message_rate=0, max_waiting_bytes=2 * BUFFER),
         Policy(message_rate=0, max_waiting_batches=3),
     ],
 )
@@ -242,7 +244,7 @@ async def test_a_slow_member_is_closed_and_nobody_else_waits(
         slow = await house.visit(room)
         other, third = await house.join(room), await house.join(room)
         slow.connection.stalls()
-        texts = [str(n) for n in range(40)]
+        texts = [str(n) for n in range(3 * BUFFER // len(to_json(other.received[0])))]
         began = trio.current_time()
         other.says(*texts)
         await other.hears(*texts)

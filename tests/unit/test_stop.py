@@ -1,5 +1,7 @@
 """Stopping: members are told, every `left` is stored, and it takes a bounded time."""
 
+from collections import Counter
+
 import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
@@ -8,7 +10,7 @@ from sharechat.actors.policy import Policy
 from sharechat.domain.errors import StoppingError, UnavailableError
 from sharechat.domain.outcomes import RESTARTING
 from tests.harness.connection import FakeConnection
-from tests.harness.house import UNLIMITED, assert_pairs, open_house
+from tests.harness.house import UNLIMITED, Visit, assert_pairs, open_house
 from tests.unit.conftest import Logs
 
 STOP_TIMEOUT = UNLIMITED.stop_timeout
@@ -35,6 +37,28 @@ async def test_stopping_closes_members_stores_every_left_and_gives_back_the_leas
         assert len(leases - set(left)) == 1
         await witness.hears(*[(await house.repository.texts(rooms[0]))[-1]])
         assert len(witness.received) == 21
+
+
+@pytest.mark.parametrize(("members", "seconds"), [(100, 0.3), (1500, 3)])
+async def test_stopping_spreads_the_closes_over_time(
+    autojump_clock: MockClock, members: int, seconds: float
+) -> None:
+    """If all members were closed at once they would all come back elsewhere at once."""
+    async with open_house() as house:
+        visits = [await house.visit(await house.repository.make_room()) for _ in range(members)]
+        await wait_all_tasks_blocked()
+        times: Counter[float] = Counter()
+
+        async def watch(visit: Visit) -> None:
+            await visit.connection.closed.wait()
+            times[trio.current_time()] += 1
+
+        async with trio.open_nursery() as watching:
+            for visit in visits:
+                watching.start_soon(watch, visit)
+            await house.stop()
+        assert max(times.values()) <= 20
+        assert max(times) - min(times) == pytest.approx(seconds, rel=0.2)
 
 
 async def test_a_message_that_is_being_stored_when_the_process_stops_is_stored(

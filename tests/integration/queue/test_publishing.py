@@ -4,6 +4,7 @@ import pytest
 import trio
 
 from sharechat.domain.ids import new_room_id
+from tests.harness.deadline import DEADLINE
 from tests.harness.queues import (
     MakeQueue,
     Recorder,
@@ -117,7 +118,7 @@ async def test_the_queue_still_works_after_100_mb_were_published_at_once(
     for _ in range(100):
         publisher.publish(room_id, entries)
     # The Queue may drop these too while its buffer is full.
-    with trio.fail_after(5):
+    with trio.fail_after(DEADLINE):
         while not recorder.all_heard:
             publisher.publish(other_id, marker(other_id))
             await trio.sleep(0.01)
