@@ -26,7 +26,7 @@ async def in_use(pool: Pool, count: int) -> AsyncIterator[set[int]]:
 
     async with trio.open_nursery() as nursery:
         for _ in range(count):
-            nursery.start_soon(partial(pool.run, use, timeout=60))
+            nursery.start_soon(partial(pool.run, use, timeout=20))
         await all_used.wait()
         yield pids
         over.set()

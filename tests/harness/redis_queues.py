@@ -5,6 +5,7 @@ from contextlib import asynccontextmanager
 from functools import partial
 
 import trio
+from trio.testing import MockClock, wait_all_tasks_blocked
 
 from sharechat.adapters.redis import RedisQueue
 from sharechat.domain.errors import UnavailableError
@@ -38,8 +39,22 @@ async def running(queue: RedisQueue, *room_ids: RoomId) -> AsyncIterator[Recorde
         nursery.cancel_scope.cancel()
 
 
-async def until_failing(queue: RedisQueue, reason: str = "") -> str:
-    """Wait until `check` fails with a text that contains `reason`; return that text."""
+def works(queue: RedisQueue) -> bool:
+    """Return whether `check` passes."""
+    try:
+        queue.check()
+    except UnavailableError:
+        return False
+    return True
+
+
+async def until_failing(
+    queue: RedisQueue, reason: str = "", *, clock: MockClock | None = None
+) -> str:
+    """Wait until `check` fails with a text that contains `reason`; return that text.
+
+    With `clock`, hurry it: Redis does not answer, and only time has to pass.
+    """
     with trio.fail_after(5):
         while True:
             try:
@@ -48,7 +63,16 @@ async def until_failing(queue: RedisQueue, reason: str = "") -> str:
                 if reason in str(error):
                     return str(error)
             # `check` only describes the present moment, so it has to be polled.
-            await trio.sleep(0.01)
+            if clock is None:
+                await trio.sleep(0.01)
+            else:
+                await hurry(clock)
+
+
+async def hurry(clock: MockClock) -> None:
+    """Let a small part of TIMEOUT pass at once."""
+    clock.jump(TIMEOUT / 8)
+    await wait_all_tasks_blocked()
 
 
 async def assert_hears_once(publisher: RedisQueue, recorder: Recorder, room_id: RoomId) -> None:

@@ -91,10 +91,12 @@ async def test_of_several_hosts_the_one_that_answers_is_used(
         with trio.fail_after(4):
             await (await TrioConnection.connect(several)).close()
 
-    async with silent, trio.open_nursery() as nursery:
-        nursery.start_soon(use)
-        async with await silent.accept():
+    async with silent:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(use)
+            connection = await silent.accept()
             mock_clock.jump(2)  # The second host's share of the time.
+        await connection.aclose()
 
 
 async def test_if_no_host_answers_the_error_names_each() -> None:

@@ -17,6 +17,7 @@ async def test_a_cancelled_queue_hears_nothing_and_can_still_be_called(
     with trio.fail_after(5):
         async with trio.open_nursery() as outer:
             publisher, _ = await start_queue(outer, make_queue)
+            _, other = await start_queue(outer, make_queue, room_id)
             async with trio.open_nursery() as inner:
                 queue = make_queue()
                 queue.subscribe(room_id)
@@ -24,6 +25,7 @@ async def test_a_cancelled_queue_hears_nothing_and_can_still_be_called(
                 await recorder.has_missed(room_id)
                 inner.cancel_scope.cancel()
             publisher.publish(room_id, marker(room_id))
+            await other.has_heard(room_id, marker(room_id))
             queue.publish(room_id, [make_entry(room_id)])
             queue.subscribe(new_room_id())
             queue.unsubscribe(room_id)

@@ -8,10 +8,10 @@ import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from sharechat.adapters.redis import RedisQueue
-from sharechat.domain.errors import UnavailableError
 from tests.harness.deadline import eventually
 from tests.harness.queues import Recorder
 from tests.harness.redis import Proxy, RedisServer
+from tests.harness.redis_queues import works
 
 
 async def test_attempts_to_connect_become_rarer_down_to_one_in_two_seconds(
@@ -64,11 +64,3 @@ async def pass_time(clock: MockClock, seconds: float) -> None:
     """Let time pass for the Queue, and let it finish what it then begins."""
     clock.jump(seconds)
     await wait_all_tasks_blocked(0.01)
-
-
-def works(queue: RedisQueue) -> bool:
-    try:
-        queue.check()
-    except UnavailableError:
-        return False
-    return True

@@ -16,6 +16,7 @@ from tests.harness.redis_queues import (
     running,
     until_failing,
 )
+from tests.harness.waiting import until
 
 CLOSED_PORT = "redis://127.0.0.1:1"
 """No server listens on port 1 where tests run."""
@@ -88,16 +89,19 @@ async def test_check_tells_if_the_server_is_not_redis(nursery: trio.Nursery) -> 
     await until_failing(queue, "not Redis")
 
 
-async def test_the_start_and_the_end_of_an_outage_are_logged_once_each() -> None:
-    with RedisServer() as server, capture_logs() as logs:
-        queue = impatient_queue(server.url)
+async def test_the_start_and_the_end_of_an_outage_are_logged_once_each(
+    server: RedisServer, nursery: trio.Nursery
+) -> None:
+    proxy = Proxy()
+    await nursery.start(proxy.run, server)
+    queue = impatient_queue(proxy.url)
+    with capture_logs() as logs:
         async with running(queue):
-            await trio.to_thread.run_sync(server.kill)
-            await until_failing(queue, "Connection refused")
-            # Real time, so that several attempts to connect fail.
-            await trio.sleep(0.5)
+            proxy.refuses = True
+            proxy.drop()
+            await until(lambda: proxy.connections >= 2 + 3)  # Three attempts have failed.
             queue.publish_look(new_room_id())
-            await trio.to_thread.run_sync(server.restart)
+            proxy.refuses = False
             await until_working(queue)
     assert [(entry["event"], entry["log_level"]) for entry in logs] == [
         ("queue unavailable", "warning"),

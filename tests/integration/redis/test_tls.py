@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import trio
+from trio.testing import MockClock
 
 from sharechat.domain.ids import new_room_id
 from tests.harness.queues import Recorder, until_working
@@ -47,15 +48,16 @@ async def tls_port(certificate: Path, server: RedisServer, nursery: trio.Nursery
 
 @pytest.mark.parametrize("query", ["ssl_ca_certs={}", "ssl_cert_reqs=none"])
 async def test_messages_travel_over_tls(
-    server: RedisServer, certificate: Path, tls_port: int, query: str
+    server: RedisServer, certificate: Path, tls_port: int, query: str, mock_clock: MockClock
 ) -> None:
+    mock_clock.rate = 1
     room_id = new_room_id()
     url = f"rediss://127.0.0.1:{tls_port}?{query.format(certificate)}"
     queue, publisher = impatient_queue(url), impatient_queue(url)
     async with running(queue, room_id) as recorder, running(publisher):
         await assert_hears_once(publisher, recorder, room_id)
         server.freeze()
-        assert "the probe" in await until_failing(queue)
+        assert "the probe" in await until_failing(queue, clock=mock_clock)
         server.thaw()
         await until_working(queue)
         await until_working(publisher)
