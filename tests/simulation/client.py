@@ -23,6 +23,9 @@ _OUTGOING = 4
 _STALL = 10.0
 """Seconds without progress after which the real connection aborts."""
 
+_CLOSE = 3.0
+"""Seconds after which the real connection gives up on a closing handshake."""
+
 
 class Reading(enum.Enum):
     EAGER = enum.auto()
@@ -201,10 +204,12 @@ class SimConnection(ClientState):
             self._world.note("closed", self.number, close and close.code)
             self._texts.close()
             self._change()
-            if self._reading is Reading.STALLED and not self.process.dead:
-                # The closing handshake does not get through; the adapter gives up on it.
-                with trio.CancelScope(shield=True):
-                    await trio.sleep(3)
+            if not self.process.dead:
+                # While the client does not read, the closing handshake does not get through, and
+                # the adapter gives up on it.
+                with trio.move_on_after(_CLOSE, shield=True):
+                    while self._reading is Reading.STALLED and not self._reset:
+                        await self._changed.wait()
         await trio.lowlevel.cancel_shielded_checkpoint()
 
     def break_off(self) -> None:

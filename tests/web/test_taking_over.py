@@ -9,38 +9,13 @@ import trio
 from trio.testing import wait_all_tasks_blocked
 
 from sharechat.net.direct_connection import DirectConnection
-from sharechat.net.handover import Handover, State, answering_handshakes, in_state
+from sharechat.net.handover import Handover, State
 from sharechat.net.heartbeat import Heartbeat
 from tests.harness.deadline import DEADLINE
-from tests.harness.handover import TIMEOUT, Connected, Http, connected
+from tests.harness.handover import ACCEPTED, TIMEOUT, Connected, connected, handshaking
 from tests.harness.pair import transports
 
-ACCEPTED = b"HTTP/1.1 101 Switching Protocols\r\n\r\n"
 REFUSED = b"HTTP/1.1 400 Bad Request\r\n\r\n"
-
-
-def handshaking(
-    app: Callable[[Connected], Awaitable[None]], *, reads_on: bool = True
-) -> Callable[[Connected], Http]:
-    """Have a request come, and `app` answer it while hypercorn reads on."""
-
-    def make_http(both: Connected) -> Http:
-        async def asgi(scope: object, receive: object, send: object) -> None:
-            await app(both)
-
-        async def http(handover: Handover) -> None:
-            scope = {"type": "websocket", "http_version": "1.1", "state": in_state(handover)}
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(answering_handshakes(asgi), scope, None, None)
-                await wait_all_tasks_blocked()
-                if reads_on:
-                    assert await handover.receive_some(100) == b""
-                else:
-                    await trio.sleep_forever()
-
-        return http
-
-    return make_http
 
 
 async def hang(both: Connected) -> None:
