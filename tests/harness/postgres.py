@@ -113,7 +113,7 @@ class PostgresServer:
 
     def close(self) -> None:
         """Stop the server and remove its data. May be called twice."""
-        self.stop()
+        self.stop(signal.SIGQUIT)  # Its data need not be written to the disk any more.
         shutil.rmtree(self._home, ignore_errors=True)
         atexit.unregister(self.close)
 
