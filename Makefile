@@ -5,7 +5,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: run test unit-test int-test e2e-test hostile autobahn simulate lint coverage bench lock clean
+.PHONY: run test unit-test int-test e2e-test hostile autobahn simulate simulate-breaks lint coverage bench lock clean
 
 run: $(VENV)/.installed
 	$(BIN)/sharechat serve
@@ -21,6 +21,9 @@ int-test: $(VENV)/.installed-test
 
 simulate: $(VENV)/.installed-test
 	$(BIN)/python -m tests.simulation $(SIMULATE)
+
+simulate-breaks: $(VENV)/.installed-test
+	$(BIN)/python -m tests.simulation --breaks $(SIMULATE)
 
 # Attacks that take longer than a test may; full_disk.py besides, which needs root.
 hostile: $(VENV)/.installed-test

@@ -44,6 +44,7 @@ class SimConnection(ClientState):
         *,
         after: MessageId | None = None,
         always_waits: bool = False,
+        pace: float | None = None,
     ) -> None:
         super().__init__(len(world.connections), process, room_id, after)
         world.connections.append(self)
@@ -58,18 +59,26 @@ class SimConnection(ClientState):
         self._draining = False
         self._rng = world.rng(f"connection {self.number}")
         self._changed = trio.Event()
+        self._arrived = trio.Event()
         self._texts, self._inbox = trio.open_memory_channel[str](math.inf)
+        if pace is not None:
+            self.dawdles(pace)
+            self.pace = pace
 
     # The client's end.
 
     def says(self, count: int) -> None:
         """Send some texts that no other client sends."""
-        self.says_texts(*(f"{self.number}.{self.said + n}" for n in range(count)))
+        self.says_texts(*(f"{self.number}.{len(self.sent) + n}" for n in range(count)))
+
+    def says_badly(self, flaw: str) -> None:
+        """Send a text that cannot be stored."""
+        self.says_texts(f"{self.number}.{len(self.sent)}{flaw}")
 
     def says_texts(self, *texts: str) -> None:
         for text in texts:
             self._texts.send_nowait(text)
-            self.said += 1
+            self.sent.append(text)
 
     def closes(self) -> None:
         """Close the connection properly; the server notices immediately."""
@@ -87,6 +96,7 @@ class SimConnection(ClientState):
     def _notice(self) -> None:
         """Let the server notice that the client has gone."""
         self._reset = True
+        self.noticed_at = trio.current_time()
         self._texts.close()
         self._change()
 
@@ -94,6 +104,7 @@ class SimConnection(ClientState):
         if self.gone_at is not None:
             return
         self.dawdled = self.dawdled or reading is not Reading.EAGER
+        self.pace = None
         self._set_reading(reading)
         while self._socket and reading is Reading.EAGER:
             self._hear()
@@ -103,11 +114,19 @@ class SimConnection(ClientState):
         self._reading = reading
         self.reads = reading is Reading.EAGER
 
-    def reads_one(self) -> None:
-        """Read one message, if the client reads slowly."""
-        if self._socket and self._reading is Reading.SLOW:
-            self._hear()
-            self._change()
+    def dawdles(self, pause: float) -> None:
+        """Read one message every `pause` seconds from now on."""
+        self.reads_as(Reading.SLOW)
+        self._world.nursery.start_soon(self._dawdle, pause)
+
+    async def _dawdle(self, pause: float) -> None:
+        while self.here:
+            if not self._socket:
+                await self._arrived.wait()
+            await trio.sleep(pause)
+            if self._socket and self._reading is Reading.SLOW:
+                self._hear()
+                self._change()
 
     def _hear(self) -> None:
         message = self._socket.popleft()
@@ -120,6 +139,8 @@ class SimConnection(ClientState):
 
     def _arrive(self, message: Message) -> None:
         self._socket.append(message)
+        self._arrived.set()
+        self._arrived = trio.Event()
         if self._reading is Reading.EAGER:
             self._hear()
 
@@ -130,7 +151,8 @@ class SimConnection(ClientState):
             raise ConnectionClosedError
 
     async def receive(self) -> str:
-        self.settled = len(self.consumed)
+        while len(self.settled_at) < len(self.consumed):
+            self.settled_at.append(trio.current_time())
         await self.process.wait_while_frozen()
         try:
             text = await self._inbox.receive()
@@ -138,6 +160,8 @@ class SimConnection(ClientState):
             raise ConnectionClosedError from None
         await self.process.wait_while_frozen()
         self.consumed.append(text)
+        self.consumed_at.append(trio.current_time())
+        self.submitted_at.append(trio.current_time())
         return text
 
     @property
@@ -149,6 +173,7 @@ class SimConnection(ClientState):
             while not self._reset:
                 await self._changed.wait()
         await self.process.wait_while_frozen()
+        self.submitted_at[-1] = trio.current_time()
 
     def offer(self, batch: Batch) -> bool:
         self._raise_if_closed()
@@ -194,6 +219,7 @@ class SimConnection(ClientState):
             await self._changed.wait()
         if stall.cancelled_caught and self.gone_at is None:
             self._world.note("aborted", self.number)
+            self.aborted = True
             self.gone_at = trio.current_time()
             self._notice()
 

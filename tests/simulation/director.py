@@ -10,7 +10,7 @@ from tests.simulation.history import DURATIONS, Action, History, Op
 from tests.simulation.process import SimProcess
 from tests.simulation.queue import Bus
 from tests.simulation.quiescence import why_not_quiescent
-from tests.simulation.truth import Truth
+from tests.simulation.truth import POISON, Truth
 from tests.simulation.world import World
 
 _KEY = b"the hash of a key"
@@ -18,6 +18,12 @@ _ROOMS = 2
 _MAX_PROCESSES = 4
 _QUIESCENT_WITHIN = 45
 """Seconds after the last fault: a lease runs out, members are reconciled, and a margin."""
+_PACE = 0.15
+"""Seconds between two messages that a client reads who catches up."""
+
+_GIVING_UP = 5
+"""Seconds that closing a connection takes whose client does not read."""
+
 _STOP_WITHIN = 30
 """Seconds that all processes together may take to stop."""
 
@@ -29,6 +35,7 @@ class Director:
         self._world = world
         self._history = history
         self._bus = Bus(world)
+        self._truth = Truth(world)
         self._processes: list[SimProcess] = []
         self._clients: list[SimConnection] = []
         self._rooms_made = 0
@@ -36,7 +43,7 @@ class Director:
     async def play(self) -> None:
         """Play the history to its end, and then cancel the nursery of the world."""
         world, history = self._world, self._history
-        world.truth = Truth(world)
+        world.truth = self._truth
         world.bus = self._bus
         async with trio.open_nursery() as bus_nursery:
             bus_nursery.start_soon(self._bus.run)
@@ -63,7 +70,9 @@ class Director:
     async def _make_room(self) -> None:
         room_id = RoomId(f"room-{self._rooms_made}")
         self._rooms_made += 1
-        await self._world.truth.create_room(RoomInfo(room_id, "Imperfect Seat"), _KEY)
+        await self._truth.create_room(RoomInfo(room_id, "Imperfect Seat"), _KEY)
+        if self._history.old_entries:
+            await self._truth.fill(room_id, self._history.old_entries)
         self._world.rooms.append(room_id)
 
     async def _start(self) -> None:
@@ -95,14 +104,19 @@ class Director:
                 faults.begin(Fault.OUTAGE, None, duration, strength % 2)
             case Action.CHAOS:
                 faults.begin(Fault.CHAOS, None, duration, strength % 3)
+            case Action.ERRORS:
+                faults.begin(Fault.ERRORS, None, duration)
             case Action.SLOW:
-                faults.begin(Fault.SLOW, None, duration, strength % 3)
+                faults.begin(Fault.SLOW, None, duration, strength % 6)
+            case Action.CLOCK:
+                faults.begin(Fault.CLOCK, None, 0)
+                self._world.clock_offset = (-3600.0, -5.0, 0.0, 5.0)[op.variant % 4]
             case Action.NOISE:
                 faults.begin(Fault.NOISE, None, duration, strength % 3)
                 if op.variant % 2:
                     self._world.nursery.start_soon(self._distract, duration)
             case Action.CUT if op.target >= 4:
-                self._cut(None, duration, strength % 2)
+                self._cut(None, duration, strength)
             case _ if alive:
                 await self._do_to_process(op, alive[op.target % len(alive)], duration, strength)
 
@@ -114,6 +128,8 @@ class Director:
                 self._join(process, op.variant)
             case Action.RETURN:
                 self._return(process, op.variant)
+            case Action.CATCH_UP:
+                self._catch_up(process, op.variant)
             case Action.DELETE:
                 room_id = self._world.rooms.pop(op.variant % _ROOMS)
                 process.ask_to_delete(room_id, _KEY)
@@ -127,7 +143,7 @@ class Director:
             case Action.SEVER:
                 self._world.faults.begin(Fault.SEVERED, process.number, duration, strength % 2)
             case Action.CUT:
-                self._cut(process.number, duration, strength % 2)
+                self._cut(process.number, duration, strength)
             case _:
                 here = [c for c in self._clients if c.here]
                 if here:
@@ -137,6 +153,14 @@ class Director:
         match op.action:
             case Action.TALK:
                 client.says(op.variant % 5 + 1)
+            case Action.BURST:
+                client.says(op.variant % 16 + 1)
+            case Action.BAD_TEXT:
+                client.says_badly(("\0", POISON)[op.variant % 2])
+                client.says(op.variant % 3)
+            case Action.LAST_WORDS:
+                client.says(op.variant % 8 + 1)
+                client.closes()
             case Action.CLOSE:
                 client.closes()
             case Action.VANISH:
@@ -144,15 +168,9 @@ class Director:
             case Action.STALL:
                 client.reads_as(Reading.STALLED)
             case Action.DAWDLE:
-                client.reads_as(Reading.SLOW)
-                self._world.nursery.start_soon(self._dawdle, client, max(0.05, duration / 20))
+                client.dawdles(max(0.05, duration / 20))
             case Action.READ_ON:
                 client.reads_as(Reading.EAGER)
-
-    async def _dawdle(self, client: SimConnection, pause: float) -> None:
-        while client.here:
-            await trio.sleep(pause)
-            client.reads_one()
 
     async def _distract(self, duration: float) -> None:
         """Keep telling each follower that it may have missed something about an unknown room."""
@@ -172,8 +190,18 @@ class Director:
         new = SimConnection(self._world, process, old.room_id, after=old.last_heard)
         self._visit(new, process)
 
+    def _catch_up(self, process: SimProcess, variant: int) -> None:
+        """Make a client come back after a long time, and read slowly but steadily."""
+        room_id = self._world.rooms[variant % _ROOMS]
+        log = self._truth.log[room_id]
+        if log:
+            after = log[variant // _ROOMS % len(log)].entry.message.id
+            client = SimConnection(self._world, process, room_id, after=after, pace=_PACE)
+            self._visit(client, process)
+
     def _cut(self, process: int | None, duration: float, strength: int) -> None:
-        self._world.faults.begin(Fault.CUT, process, duration, strength)
+        cut = self._world.faults.begin(Fault.CUT, process, duration, strength % 2)
+        cut.incoming, cut.outgoing = strength // 2 != 1, strength // 2 != 2
         self._world.later(duration, self._restore)
 
     def _restore(self) -> None:
@@ -183,6 +211,7 @@ class Director:
     async def _become_quiescent(self) -> None:
         """End all faults and wait until nothing more has to happen."""
         world = self._world
+        await trio.sleep(self._history.patience)
         world.note("all faults end")
         world.faults.clear()
         for process in self._processes:
@@ -191,16 +220,20 @@ class Director:
         if not any(process.up for process in world.processes):
             await self._start()
         await trio.sleep(1)
-        deadline = trio.current_time() + _QUIESCENT_WITHIN
-        while why := why_not_quiescent(world):
-            if trio.current_time() > deadline + 15 * bool(world.unfinished):
-                world.report_violation(f"not quiescent: {why}")
-                break
-            await trio.sleep(1)
+        await self._wait_until_quiescent("not quiescent", _QUIESCENT_WITHIN)
         world.note("quiescent")
         await trio.sleep(self._history.quiet_time)
-        if not why and (why := why_not_quiescent(world)):
-            world.report_violation(f"no longer quiescent: {why}")
+        # The server may just be giving up on a client that does not read.
+        await self._wait_until_quiescent("no longer quiescent", _GIVING_UP)
+
+    async def _wait_until_quiescent(self, otherwise: str, seconds: float) -> None:
+        world = self._world
+        deadline = trio.current_time() + seconds
+        while why := why_not_quiescent(world):
+            if trio.current_time() > deadline + 15 * bool(world.unfinished):
+                world.report_violation(f"{otherwise}: {why}")
+                return
+            await trio.sleep(1)
 
     async def _stop(self) -> None:
         for process in self._processes:

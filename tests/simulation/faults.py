@@ -1,10 +1,14 @@
 """Which faults a history has and when, for the fakes that misbehave and for the invariants."""
 
 import enum
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
 import trio
+
+
+class UnexpectedError(Exception):
+    """An error that no adapter may raise: it stands for a bug."""
 
 
 class Fault(enum.StrEnum):
@@ -17,18 +21,24 @@ class Fault(enum.StrEnum):
     LATE = "late"
     """A commit continues although its caller was told that it failed."""
     SLOW = "slow"
-    """All calls of the Repository take long."""
+    """Calls of the Repository, or only large queries, take long, also to cancel."""
+    ERRORS = "errors"
+    """Single calls of the Repository raise an error that no adapter may raise: a bug."""
     NOISE = "noise"
     """The bus loses, repeats, delays and reorders."""
     CUT = "cut"
-    """The bus does not reach one process, or all."""
+    """The bus does not reach one process, or all, in one direction or both."""
+    CLOCK = "clock"
+    """The clock of the Repository was set."""
     FROZEN = "frozen"
     """A process does not run, as after SIGSTOP."""
     ENDED = "ended"
     """A process was killed or stopped."""
 
 
-REPOSITORY = frozenset({Fault.OUTAGE, Fault.SEVERED, Fault.CHAOS, Fault.LATE, Fault.SLOW})
+REPOSITORY = frozenset(
+    {Fault.OUTAGE, Fault.SEVERED, Fault.CHAOS, Fault.LATE, Fault.SLOW, Fault.ERRORS}
+)
 STALLS = REPOSITORY | {Fault.FROZEN}
 
 
@@ -43,6 +53,10 @@ class Disturbance:
     end: float
     strength: int = 0
     """How severe it is; each kind of fault has its own scale."""
+    incoming: bool = True
+    """Whether a cut stops what comes to the process."""
+    outgoing: bool = True
+    """Whether a cut stops what the process publishes."""
 
     def affects(self, process: int) -> bool:
         return self.process is None or self.process == process
@@ -66,14 +80,17 @@ class Faults:
 
     def now(self, fault: Fault, process: int) -> Disturbance | None:
         """Return the newest disturbance of this kind that affects a process now."""
+        return next(self.active(fault, process), None)
+
+    def active(self, fault: Fault, process: int) -> Iterator[Disturbance]:
+        """Yield all disturbances of this kind that affect a process now, the newest first."""
         if not self._active:
-            return None
+            return
         now = trio.current_time()
         self._active = [d for d in self._active if d.end > now]
         for disturbance in reversed(self._active):
             if disturbance.fault is fault and disturbance.affects(process):
-                return disturbance
-        return None
+                yield disturbance
 
     def clear(self) -> None:
         """End every disturbance now, except late commits."""

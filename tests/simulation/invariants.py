@@ -1,22 +1,25 @@
 """What must hold at the end of any history."""
 
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
 from sharechat.domain.ids import RoomId
 from sharechat.domain.messages import Message, MessageType
-from sharechat.domain.outcomes import RESTARTING, ROOM_DELETED, TOO_SLOW, TRY_LATER
-from tests.simulation.faults import REPOSITORY, STALLS
+from tests.simulation.closing import closed_for_a_reason
+from tests.simulation.deadlines import kept_deadlines
+from tests.simulation.history import History
 from tests.simulation.state import ClientState
-from tests.simulation.timeliness import check_timeliness
+from tests.simulation.texts import (
+    failures_are_for_a_reason,
+    last_words_are_stored,
+    rate_is_kept,
+    said_is_answered,
+)
+from tests.simulation.timeliness import heard_in_time
 from tests.simulation.world import World
 
-_FAULTS_FELT = 20.0
-"""Seconds after its end for which a fault may still be the reason for a close."""
 
-
-def check(world: World) -> Iterator[str]:
+def check(world: World, history: History) -> Iterator[str]:
     """Yield every violation."""
     logs = {id_: [c.entry.message for c in log] for id_, log in world.truth.log.items()}
     for room_id, log in logs.items():
@@ -24,9 +27,13 @@ def check(world: World) -> Iterator[str]:
     for connection in world.connections:
         log = logs[connection.room_id]
         yield from _check_heard(connection, log)
-        yield from _check_said(world, connection, log)
-        yield from _check_close(world, connection)
-    yield from check_timeliness(world)
+        yield from said_is_answered(world, connection, log)
+        yield from failures_are_for_a_reason(world, connection)
+        yield from last_words_are_stored(world, connection, log)
+        yield from rate_is_kept(connection, history.policy)
+        yield from closed_for_a_reason(world, connection)
+    yield from heard_in_time(world)
+    yield from kept_deadlines(world, history)
 
 
 def _check_log(world: World, room_id: RoomId, log: Sequence[Message]) -> Iterator[str]:
@@ -58,9 +65,11 @@ def _check_log(world: World, room_id: RoomId, log: Sequence[Message]) -> Iterato
 def _check_heard(connection: ClientState, log: Sequence[Message]) -> Iterator[str]:
     """What a client heard is one part of the log without gaps, and begins where it must."""
     heard = [m for _, m in connection.heard if m.type is not MessageType.FAILED]
-    for _, message in connection.heard:
+    for number, (_, message) in enumerate(connection.heard):
         if message.type is MessageType.FAILED and message.member_id != connection.member_id:
             yield f"{connection} heard another member's failure"
+        elif message.type is MessageType.FAILED and number == 0 and connection.after is None:
+            yield f"{connection} heard a failure before its own joined"
     if not heard:
         return
     ids = [message.id for message in log]
@@ -77,53 +86,3 @@ def _check_heard(connection: ClientState, log: Sequence[Message]) -> Iterator[st
         at = next((i for i, (h, e) in pairs if h != e), len(expected)) + 1
         seqs = [ids.index(m.id) + 1 if m.id in ids else None for m in heard]
         yield f"{connection} heard {seqs} of {connection.room_id}, wrong from message {at} on"
-
-
-def _check_said(world: World, connection: ClientState, log: Sequence[Message]) -> Iterator[str]:
-    """What a client said was stored once and in order, or it was told that it was not."""
-    said = [
-        m.text for m in log if m.type is MessageType.CHAT and m.member_id == connection.member_id
-    ]
-    for text, times in Counter(said).items():
-        if times > 1:
-            yield f"{connection}: {text!r} was stored {times} times"
-    failed = {world.said[m.id] for _, m in connection.heard if m.type is MessageType.FAILED}
-    kept = [text for text in said if text not in failed]
-    # If the client read everything, it knows which of its messages failed. A message that failed
-    # may still have been stored later.
-    known = connection.gone_at is None and not connection.dawdled
-    if known and kept != sorted(kept, key=connection.consumed.index):
-        yield f"{connection}: its messages were reordered: {kept}"
-    if not known:
-        return
-    # The failure of its last message may have come while the connection was being closed.
-    answered = connection.settled - (connection.closed_at is not None)
-    for text in connection.consumed[: max(0, answered)]:
-        if text not in failed and text not in said:
-            yield f"{connection}: {text!r} was lost, and the client was not told"
-
-
-def _check_close(world: World, connection: ClientState) -> Iterator[str]:
-    """A connection is closed by the server only for a reason that holds and that it gives."""
-    closed_at, process, close = connection.closed_at, connection.process, connection.close
-    if closed_at is None:
-        yield f"{connection} is open at the end"
-        return
-    if process.ended_at is not None and closed_at >= process.ended_at:
-        return
-    if connection.gone_at is not None or not connection.accepted:
-        return
-    faulty = world.faults.between(closed_at - _FAULTS_FELT, closed_at, STALLS, process.number)
-    away = world.faults.between(closed_at - _FAULTS_FELT, closed_at, REPOSITORY, process.number)
-    if close == ROOM_DELETED:
-        justified = connection.room_id in world.dead_rooms
-    elif close == RESTARTING:
-        justified = process.lost_lease_at is not None and process.lost_lease_at <= closed_at
-    elif close == TRY_LATER:
-        justified = faulty and (connection.after is not None or not connection.heard)
-    elif close == TOO_SLOW:
-        justified = connection.dawdled or (away and connection.after is not None)
-    else:
-        justified = False
-    if not justified:
-        yield f"{connection} was closed for no reason: {close}"

@@ -7,7 +7,7 @@ from sharechat.actors.policy import Policy
 from sharechat.domain.errors import RoomNotFoundError, SharechatError, UnavailableError
 from sharechat.domain.ids import RoomId
 from tests.simulation.client import SimConnection
-from tests.simulation.faults import Fault
+from tests.simulation.faults import Fault, UnexpectedError
 from tests.simulation.repository import SimRepository
 from tests.simulation.sources import SimSources
 from tests.simulation.state import ProcessState, serving
@@ -48,9 +48,10 @@ class SimProcess(ProcessState):
     async def _start(self, nursery: trio.Nursery) -> bool:
         try:
             await nursery.start(self._run_controller)
-        except UnavailableError:
+        except (UnavailableError, UnexpectedError):
             # It does not start. The director starts another if it needs one.
             self._end()
+            self._done.set()  # The nursery takes no more tasks.
             return False
         self.up_at = trio.current_time()
         self._world.note("up", self.number)
@@ -82,13 +83,13 @@ class SimProcess(ProcessState):
             after = None
             if connection.after is not None:
                 after = await self.repository.find(info.id, connection.after)
-        except SharechatError as error:
+        except (SharechatError, UnexpectedError) as error:
             self._world.note("refused", connection.number, type(error).__name__)
             connection.break_off()
             return
         # The client takes some time to read the answer to its handshake.
         await trio.sleep(self._rng.choice(_HANDSHAKE_SECONDS))
-        connection.accepted = True
+        connection.accepted_at = trio.current_time()
         serving.set(connection)
         try:
             await self.controller.serve_room(info, connection, after=after)
@@ -100,7 +101,7 @@ class SimProcess(ProcessState):
     async def delete(self, room_id: RoomId, key_hash: bytes) -> None:
         try:
             await self.controller.rooms.delete_room(room_id, key_hash)
-        except (UnavailableError, RoomNotFoundError) as error:
+        except (UnavailableError, RoomNotFoundError, UnexpectedError) as error:
             self._world.note("not deleted", room_id, type(error).__name__)
 
     def ask_to_delete(self, room_id: RoomId, key_hash: bytes) -> None:
@@ -116,6 +117,8 @@ class SimProcess(ProcessState):
         began = trio.current_time()
         try:
             await self.controller.stop()
+        except UnexpectedError:
+            self._world.note("stopping failed", self.number)
         except Exception as error:  # noqa: BLE001 - any exception is a violation
             self._world.report_violation(f"process {self.number}: stop raised {error!r}")
         await self._done.wait()

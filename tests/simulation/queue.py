@@ -2,7 +2,7 @@
 
 import heapq
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import trio
 
@@ -10,7 +10,7 @@ from sharechat.domain.errors import UnavailableError
 from sharechat.domain.ids import RoomId
 from sharechat.domain.messages import Entry
 from sharechat.domain.ports import Listener
-from tests.simulation.faults import Fault
+from tests.simulation.faults import Disturbance, Fault
 from tests.simulation.state import ProcessState
 from tests.simulation.world import World
 
@@ -19,6 +19,15 @@ _LATENCY = 0.001
 
 _NOTICED_AFTER = 6.0
 """Seconds until the real adapter misses the answer to its probe."""
+
+
+def noticed_at(cut: Disturbance) -> float:
+    """Return when the real adapter would notice a cut, if that lasts so long."""
+    return cut.start + (0 if cut.strength else _NOTICED_AFTER)
+
+
+_CLOSED_AFTER = 5.0
+"""Seconds after which the members of a room that has ended have been closed."""
 
 
 class Bus:
@@ -53,7 +62,7 @@ class Bus:
 
     def publish(self, sender: "SimQueue", room_id: RoomId, entries: Sequence[Entry] | None) -> None:
         """Carry entries, or a look if `entries` is None."""
-        if sender.cut:
+        if any(cut.outgoing for cut in sender.cuts()):
             return
         for queue in self.queues:
             if room_id in queue.heard:
@@ -62,7 +71,7 @@ class Bus:
 
     def _delays(self, queue: "SimQueue") -> Sequence[float]:
         """Return after how many seconds each copy arrives."""
-        if queue.cut:
+        if queue.deaf:
             return ()
         noise = self.world.faults.now(Fault.NOISE, queue.process.number)
         if noise is None or self._rng.random() > (0.2, 0.5, 0.9)[noise.strength]:
@@ -85,17 +94,23 @@ class SimQueue:
     def __init__(self, bus: Bus, process: ProcessState) -> None:
         self.process = process
         self.wanted: dict[RoomId, None] = {}
+        process.subscribed = self.wanted
         """The rooms that the process is subscribed to."""
         self.heard: dict[RoomId, None] = {}
         """Those of them that the bus has confirmed, as it does unless it is cut."""
         self._bus = bus
         self._listener: Listener | None = None
         self._backlog: deque[Callable[[], None]] = deque()
+        self._restored_at = 0.0
+
+    def cuts(self) -> Iterator[Disturbance]:
+        """Yield what separates this process from the bus now, in one direction or both."""
+        return self._bus.world.faults.active(Fault.CUT, self.process.number)
 
     @property
-    def cut(self) -> bool:
-        """Whether the bus does not reach this process."""
-        return self._bus.world.faults.now(Fault.CUT, self.process.number) is not None
+    def deaf(self) -> bool:
+        """Whether nothing that the bus carries reaches this process."""
+        return any(cut.incoming for cut in self.cuts())
 
     def publish(self, room_id: RoomId, entries: Sequence[Entry]) -> None:
         self._bus.publish(self, room_id, tuple(entries))
@@ -110,15 +125,40 @@ class SimQueue:
     def unsubscribe(self, room_id: RoomId) -> None:
         self.wanted.pop(room_id, None)
         self.heard.pop(room_id, None)
+        self._bus.world.later(_CLOSED_AFTER, lambda: self._check_unsubscribed(room_id))
+
+    def _check_unsubscribed(self, room_id: RoomId) -> None:
+        """No member is in a room that the process does not hear."""
+        world, process = self._bus.world, self.process
+        since = trio.current_time() - _CLOSED_AFTER
+        frozen = world.faults.between(since, since + _CLOSED_AFTER, {Fault.FROZEN}, process.number)
+        if room_id in self.wanted or frozen or not process.up:
+            return
+        for client in world.connections:
+            inside = client.process is process and client.room_id == room_id and client.here
+            if inside and client.accepted_at is not None and client.accepted_at <= since:
+                world.report_violation(f"{client} is in a room that its process does not hear")
 
     def _confirm(self, room_id: RoomId) -> None:
-        if room_id in self.wanted and not self.cut:
+        if room_id in self.wanted and not self.deaf:
             self.heard[room_id] = None
             self.misses(room_id)
 
     def misses(self, room_id: RoomId) -> None:
         """Tell the listener that it may have missed something."""
-        self._tell(lambda listener: listener.missed({room_id}))
+        self._tell(lambda listener: self._missed(listener, room_id))
+
+    def _missed(self, listener: Listener, room_id: RoomId) -> None:
+        listener.missed({room_id})
+        world = self._bus.world
+        removed = room_id in world.dead_rooms
+        self.process.learn(
+            room_id, float("inf") if removed else len(world.truth.log.get(room_id, ()))
+        )
+
+    def _heard(self, listener: Listener, room_id: RoomId, entries: Sequence[Entry]) -> None:
+        listener.heard(room_id, entries)
+        self.process.learn(room_id, max(entry.seq for entry in entries))
 
     def delivery(self, room_id: RoomId, entries: Sequence[Entry] | None) -> Callable[[], None]:
         """Return what delivers entries to the listener, or a look if `entries` is None."""
@@ -131,7 +171,7 @@ class SimQueue:
             if entries is None:
                 self.misses(room_id)
             else:
-                self._tell(lambda listener: listener.heard(room_id, entries))
+                self._tell(lambda listener: self._heard(listener, room_id, entries))
 
         return deliver
 
@@ -157,21 +197,22 @@ class SimQueue:
         cuts = [
             d
             for d in self._bus.world.faults.all
-            if d.fault is Fault.CUT and d.affects(self.process.number)
+            if d.fault is Fault.CUT and d.affects(self.process.number) and d.end > self._restored_at
         ]
-        if self.cut or not cuts:
+        if any(self.cuts()) or not cuts:
             return
+        self._restored_at = trio.current_time()
         rooms = [room_id for room_id in self.wanted if room_id not in self.heard]
         self.heard = dict(self.wanted)
         # After a short silent cut, only subscriptions that were not confirmed are told.
-        if cuts[-1].strength or cuts[-1].end - cuts[-1].start >= _NOTICED_AFTER:
+        if any(cut.end >= noticed_at(cut) for cut in cuts):
             rooms = list(self.heard)
-        if rooms:
-            self._tell(lambda listener: listener.missed(set(rooms)))
+        for room_id in rooms:
+            self.misses(room_id)
 
     def check(self) -> None:
-        cut = self._bus.world.faults.now(Fault.CUT, self.process.number)
-        if cut and (cut.strength or trio.current_time() - cut.start >= _NOTICED_AFTER):
+        now = trio.current_time()
+        if any(now >= noticed_at(cut) for cut in self.cuts()):
             raise UnavailableError("The simulated Queue is away.")
 
     async def run(

@@ -32,6 +32,8 @@ def _reasons(world: World) -> Iterator[str]:
     if strangers := connected - stored:
         yield f"connected without being members: {sorted(map(str, strangers))}"
     for connection in here:
+        if connection.room_id not in connection.process.subscribed:
+            yield f"{connection} is in a room that its process is not subscribed to"
         yield from _reasons_of_client(world, connection)
 
 

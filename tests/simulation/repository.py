@@ -1,5 +1,6 @@
 """Each process's unreliable connection to the one Repository."""
 
+from collections import Counter
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
@@ -7,11 +8,11 @@ from typing import NamedTuple, TypeVar
 
 import trio
 
-from sharechat.domain.errors import SharechatError, UnavailableError
+from sharechat.domain.errors import NotAMemberError, SharechatError, UnavailableError
 from sharechat.domain.ids import MessageId, ProcessId, RoomId
-from sharechat.domain.messages import Draft, Entry, Identity, RoomInfo
+from sharechat.domain.messages import Draft, Entry, Identity, MessageType, RoomInfo
 from sharechat.domain.ports import Present, Refusal
-from tests.simulation.faults import Fault
+from tests.simulation.faults import Fault, UnexpectedError
 from tests.simulation.state import ProcessState
 from tests.simulation.world import World
 
@@ -19,6 +20,13 @@ T = TypeVar("T")
 
 _CALL_SECONDS = 4.0
 """Seconds after which the real adapter gives up on any call."""
+
+
+_QUERIES = frozenset({"read", "get_heads", "get_members_of", "get_orphans"})
+"""Calls that read many rows."""
+
+_MAX_DECLARATIONS = 5
+"""More times than one process needs to learn that it has declared another one dead."""
 
 
 class _Fate(NamedTuple):
@@ -34,6 +42,13 @@ class _Fate(NamedTuple):
     """Whether the caller gets an answer."""
     late: float | None = None
     """Seconds after which it takes effect although the caller was told that it failed."""
+    error: type[Exception] = UnavailableError
+    """What the caller gets instead of an answer."""
+
+    def __str__(self) -> str:
+        defaults = self._field_defaults
+        pairs = zip(self._fields, self, strict=True)
+        return " ".join(f"{k}={v}" for k, v in pairs if v != defaults.get(k, 0))
 
 
 _REFUSED = _Fate(0, 0, takes_effect=False, answers=False)
@@ -47,21 +62,40 @@ class SimRepository:
         self._world = world
         self._process = process
         self._rng = world.rng(f"repository {process.number}")
+        self._declared_dead: Counter[ProcessId] = Counter()
 
     async def _call(self, name: str, effect: Callable[[], Awaitable[T]]) -> T:
         self._world.count_call()
-        await self._process.wait_while_frozen()
-        fate = self._fate()
-        if fate is None:
-            result = await effect()
-            await self._process.wait_while_frozen()
-            return result
-        self._world.note(name, self._process.number, fate)
-        self._world.unfinished += 1
+        began = trio.current_time()
+        fate = None
         try:
-            return await self._call_with_fate(fate, effect)
+            await self._process.wait_while_frozen()
+            fate = self._fate(name)
+            if fate is None:
+                result = await effect()
+                await self._process.wait_while_frozen()
+                return result
+            self._world.note(name, self._process.number, fate)
+            self._world.unfinished += 1
+            try:
+                return await self._call_with_fate(fate, effect)
+            except trio.Cancelled:
+                await self._cancel_slowly()
+                raise
+            finally:
+                self._world.unfinished -= 1
         finally:
-            self._world.unfinished -= 1
+            now = trio.current_time()
+            if fate is not None or now > began:
+                # An actor that fails is started again after a second.
+                restart = 0 if fate is None or fate.error is UnavailableError else 1
+                self._process.disturbed.append((began, now + restart))
+
+    async def _cancel_slowly(self) -> None:
+        """Take some time to cancel a query on the server, as the real adapter does."""
+        if self._world.faults.now(Fault.SLOW, self._process.number) and not self._process.dead:
+            with trio.CancelScope(shield=True):
+                await trio.sleep(self._rng.choice((0.1, 0.5, 0.5)))
 
     async def _call_with_fate(self, fate: _Fate, effect: Callable[[], Awaitable[T]]) -> T:
         await self._wait(fate.before, effect)
@@ -74,7 +108,7 @@ class SimRepository:
                 await self._process.wait_while_frozen()
                 return result
         await self._process.wait_while_frozen()
-        raise UnavailableError("The simulated Repository is away.")
+        raise fate.error("The simulated Repository is away.")
 
     async def _wait(self, seconds: float, effect: Callable[[], Awaitable[object]]) -> None:
         """Wait until the request arrives; it may arrive even if the caller gives up."""
@@ -95,17 +129,20 @@ class SimRepository:
     ) -> None:
         await trio.sleep(seconds)
         # The caller has given up, so nobody receives an error.
-        with suppress(SharechatError):
+        with suppress(SharechatError, UnexpectedError):
             await effect()
         self._world.unfinished -= 1
 
-    def _fate(self) -> _Fate | None:
+    def _fate(self, name: str) -> _Fate | None:
         """Return what the active faults do to a call now, or None if it just works."""
         faults, number, rng = self._world.faults, self._process.number, self._rng
         if away := faults.now(Fault.OUTAGE, number) or faults.now(Fault.SEVERED, number):
-            return self._hang(away.end) if away.strength else _REFUSED
-        if slow := faults.now(Fault.SLOW, number):
-            share = (0.1, 0.4, 1.0)[slow.strength] * _CALL_SECONDS / 2
+            return self._hang(away.end) if away.strength else self._refuse(away.end)
+        if faults.now(Fault.ERRORS, number) and rng.random() < 0.3:
+            return _REFUSED._replace(takes_effect=rng.random() < 0.3, error=UnexpectedError)
+        slow = faults.now(Fault.SLOW, number)
+        if slow and (slow.strength < 3 or name in _QUERIES) and rng.random() < 0.7:
+            share = (0.1, 0.4, 1.0)[slow.strength % 3] * _CALL_SECONDS / 2
             return _Fate(rng.uniform(0, share), rng.uniform(0, share))
         chaos = faults.now(Fault.CHAOS, number)
         if chaos is None or rng.random() > (0.1, 0.3, 0.6)[chaos.strength]:
@@ -121,6 +158,13 @@ class SimRepository:
             case _:
                 late = rng.choice((0.0, 0.01, 0.25, 2.0, 6.0, 15.0))
                 return _Fate(before, after, takes_effect=False, answers=False, late=late)
+
+    def _refuse(self, until: float) -> _Fate:
+        """Fail immediately; a request that was on its way may arrive long afterwards."""
+        if self._rng.random() < 0.9:
+            return _REFUSED
+        left = until - trio.current_time()
+        return _REFUSED._replace(late=left + self._rng.choice((0.01, 0.3, 1.0, 6.0)))
 
     def _hang(self, until: float) -> _Fate:
         """Time out; the request may arrive once the connection works again."""
@@ -144,8 +188,23 @@ class SimRepository:
         return await self._call("get_members", partial(self._world.truth.get_members, room_id))
 
     async def append(self, drafts: Sequence[Draft], process_id: ProcessId) -> list[Entry | Refusal]:
-        truth = self._world.truth
-        return await self._call("append", partial(truth.append, list(drafts), process_id))
+        append = partial(self._world.truth.append, list(drafts), process_id)
+        outcomes = await self._call("append", append)
+        for draft, outcome in zip(drafts, outcomes, strict=True):
+            if isinstance(outcome, Entry):
+                self._process.learn(draft.room_id, outcome.seq)
+            elif self._left_too_early(draft, outcome):
+                who = self._world.member[draft.member.id]
+                self._world.report_violation(f"{who} left before {draft.text!r} was stored")
+        return outcomes
+
+    def _left_too_early(self, draft: Draft, refusal: Refusal) -> bool:
+        """Return whether a text was refused because this process had stored the `left` before."""
+        if draft.type is not MessageType.CHAT or not isinstance(refusal, NotAMemberError):
+            return False
+        # Without a lease its members are orphans, which any Janitor makes leave, even its own.
+        through = self._world.truth.left_through.get(draft.member.id)
+        return through == self._process.number and self._process.lost_lease_at is None
 
     async def read(self, room_id: RoomId, *, after: int, limit: int, max_bytes: int) -> list[Entry]:
         truth = self._world.truth
@@ -167,6 +226,7 @@ class SimRepository:
 
     async def open_lease(self, process_id: ProcessId) -> None:
         self._world.process_of[process_id] = self._process
+        self._process.lease_id = process_id
         await self._call("open_lease", partial(self._world.truth.open_lease, process_id))
 
     async def renew_lease(self, process_id: ProcessId) -> Mapping[ProcessId, int]:
@@ -174,7 +234,12 @@ class SimRepository:
 
     async def end_lease(self, process_id: ProcessId, renewal: int | None = None) -> bool:
         truth = self._world.truth
-        return await self._call("end_lease", partial(truth.end_lease, process_id, renewal))
+        ended = await self._call("end_lease", partial(truth.end_lease, process_id, renewal))
+        if ended and renewal is not None:
+            self._declared_dead[process_id] += 1
+            if self._declared_dead[process_id] == _MAX_DECLARATIONS:
+                self._world.report_violation(f"{process_id} is declared dead over and over")
+        return ended
 
     async def get_orphans(self) -> list[Present]:
         return await self._call("get_orphans", self._world.truth.get_orphans)

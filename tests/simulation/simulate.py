@@ -13,6 +13,7 @@ import trio
 from trio._core import _run as trio_run
 
 from tests.simulation.director import Director
+from tests.simulation.faults import UnexpectedError
 from tests.simulation.history import History
 from tests.simulation.invariants import check
 from tests.simulation.world import World
@@ -50,7 +51,7 @@ async def _simulate(history: History) -> Report:
     if left_over:
         world.report_violation(f"{left_over} tasks are left over")
     return Report(
-        [*world.violations, *check(world)],
+        [*world.violations, *check(world, history)],
         world.trace,
         trio.current_time() - began,
         len(world.faults.all),
@@ -60,10 +61,13 @@ async def _simulate(history: History) -> Report:
 
 @contextmanager
 def _errors_as_violations(world: World) -> Iterator[None]:
-    """Report every error that the actors log as a violation."""
+    """Report every error that the actors log as a violation, except those of a fault."""
 
     def report(_logger: Any, _method: str, event: structlog.typing.EventDict) -> str:
-        world.report_violation(f"logged: {event}")
+        if UnexpectedError.__name__ in event.get("exception", ""):
+            world.note("logged", event["event"])
+        else:
+            world.report_violation(f"logged: {event}")
         raise structlog.DropEvent
 
     before = structlog.get_config()

@@ -1,10 +1,12 @@
 """What the parts of a simulation know of its processes and clients: plain data, no behaviour."""
 
+from collections import defaultdict
+from collections.abc import Mapping
 from contextvars import ContextVar
 
 import trio
 
-from sharechat.domain.ids import MemberId, MessageId, RoomId
+from sharechat.domain.ids import MemberId, MessageId, ProcessId, RoomId
 from sharechat.domain.messages import Message, MessageType
 from sharechat.domain.outcomes import Close
 
@@ -18,17 +20,44 @@ class ProcessState:
         """Whether it was killed."""
         self.frozen = False
         self.thawed = trio.Event()
+        self.subscribed: Mapping[RoomId, None] = {}
+        """The rooms that it wants to hear on the bus."""
         self.up_at: float | None = None
         self.ended_at: float | None = None
         """When it was killed or told to stop."""
         self.over = trio.Event()
         """Set once none of its tasks runs any more."""
+        self.lease_id: ProcessId | None = None
+        """The id that it last tried to open a lease for."""
         self.lost_lease_at: float | None = None
         """When the other processes first declared it dead while it was running."""
+        self.disturbed: list[tuple[float, float]] = []
+        """Begin and end of each call of the Repository that did not simply work."""
+        self.learned: defaultdict[RoomId, list[tuple[float, float]]] = defaultdict(list)
+        """When the process was told of a room's log, and up to where; infinite: of its removal."""
 
     @property
     def up(self) -> bool:
         return self.up_at is not None and self.ended_at is None
+
+    def learn(self, room_id: RoomId, head: float) -> None:
+        """Record that the process was told now of the room's log up to `head`, or its removal."""
+        self.learned[room_id].append((trio.current_time(), head))
+
+    def calm_from(self, at: float, seconds: float) -> float:
+        """Return when the first `seconds` begin, at `at` or later, in which nothing disturbs.
+
+        The process runs all the time, and every call of the Repository simply works. Infinite
+        if there is no such time.
+        """
+        if self.up_at is None:
+            return float("inf")
+        at = max(at, self.up_at)
+        for start, end in sorted(self.disturbed):
+            if start <= at + seconds and end >= at:
+                at = end
+        ended = self.ended_at is not None and self.ended_at < at + seconds
+        return float("inf") if ended else at
 
     async def wait_while_frozen(self) -> None:
         """Wait until the process is not frozen, or forever if it is dead.
@@ -54,26 +83,50 @@ class ClientState:
         self.member_id: MemberId | None = None
         self.heard: list[tuple[float, Message]] = []
         """Each message that the client has read, and when."""
-        self.said = 0
-        """How many texts the client has sent."""
+        self.sent: list[str] = []
+        """The texts that the client has sent."""
         self.consumed: list[str] = []
         """The texts that the server has received, in order."""
-        self.settled = 0
-        """How many of those the server has finished with: it has asked for the next one."""
+        self.consumed_at: list[float] = []
+        """When it received each of them."""
+        self.submitted_at: list[float] = []
+        """When it had waited for as long as the rate demands."""
+        self.settled_at: list[float] = []
+        """When it had finished with each of them: it asked for the next one."""
         self.reads = True
         """Whether the client reads everything immediately."""
         self.dawdled = False
         """Whether the client has ever read slowly or not at all."""
-        self.accepted = False
-        """Whether the handshake has been answered."""
+        self.pace: float | None = None
+        """Seconds between two messages that the client reads, if it has always read like that."""
+        self.accepted_at: float | None = None
+        """When the handshake was answered."""
         self.closed_at: float | None = None
         """When the server closed the connection."""
         self.close: Close | None = None
         self.gone_at: float | None = None
         """When the client went away."""
+        self.noticed_at: float | None = None
+        """When the server could notice that."""
+        self.aborted = False
+        """Whether the server gave up on a client that did not read."""
 
     def __repr__(self) -> str:
         return f"connection {self.number} ({self.member_id} on process {self.process.number})"
+
+    @property
+    def accepted(self) -> bool:
+        return self.accepted_at is not None
+
+    @property
+    def settled(self) -> int:
+        return len(self.settled_at)
+
+    @property
+    def ended_at(self) -> float:
+        """When the connection ended at either end, or its process did; infinite if none did."""
+        ends = (self.gone_at, self.closed_at, self.process.ended_at)
+        return min((at for at in ends if at is not None), default=float("inf"))
 
     @property
     def here(self) -> bool:
@@ -83,7 +136,7 @@ class ClientState:
     @property
     def unanswered(self) -> bool:
         """Whether the server has not finished with everything that the client sent."""
-        return self.said > self.settled
+        return len(self.sent) > self.settled
 
     @property
     def last_heard(self) -> MessageId | None:

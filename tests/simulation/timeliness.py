@@ -1,92 +1,97 @@
-"""How long things may take while everything works, or almost everything."""
+"""How soon clients hear: within how many seconds after nothing hinders it any more."""
 
 from collections.abc import Iterator
 
+from sharechat.actors.policy import Policy
+from sharechat.domain.ids import RoomId
 from sharechat.domain.messages import MessageType
-from tests.simulation.faults import STALLS, Fault
+from tests.simulation.faults import Fault
+from tests.simulation.queue import noticed_at
 from tests.simulation.state import ClientState, ProcessState
 from tests.simulation.world import Commit, World
 
-_HEARD_WITHIN = 1.0
-"""Seconds until a member hears a message while the bus works."""
+_UNDISTURBED = 1.0
+"""Seconds that anything takes to reach everybody if there are no faults at all."""
 
-_HEARD_WITHOUT_BUS_WITHIN = 7.0
-"""The same while the bus is away: a look at all rooms every 5 s, and reading what is missing."""
+_TOLD = 1.5
+"""Seconds from a process being told of something: it looks again after a second if that fails."""
 
-_LEFT_WITHIN = 15.0
-"""Seconds until the members of a killed process have left."""
+_LOOK = Policy.follow_interval + _TOLD
+"""The same if nobody told it: it looks at all rooms every few seconds."""
+
+_LOOK_UNWELL = Policy.follow_interval_unwell + _TOLD
+"""The same while it is known that the bus does not work."""
 
 _AFTERMATH = 10.0
 """Seconds for which a fault that is over may still have an effect."""
 
 
-def check_timeliness(world: World) -> Iterator[str]:
+def heard_in_time(world: World) -> Iterator[str]:
     for connection in world.connections:
-        yield from _check_hearing(world, connection)
-    for process in world.processes:
-        if process.dead:
-            yield from _check_dead(world, process)
+        if not connection.dawdled and connection.accepted_at is not None:
+            yield from _check(world, connection, connection.accepted_at)
 
 
-def _check_hearing(world: World, connection: ClientState) -> Iterator[str]:
+def _check(world: World, connection: ClientState, since: float) -> Iterator[str]:
     """A client that reads hears each message soon after it was stored."""
-    if connection.dawdled:
-        return
     heard = {m.id: at for at, m in connection.heard if m.type is not MessageType.FAILED}
     log = world.truth.log[connection.room_id]
     own = next((c for c in log if c.entry.message.member_id == connection.member_id), None)
-    if own is None or own.entry.message.id not in heard:
+    if own is None:
         return
-    listens_from = heard[own.entry.message.id]
+    if connection.after is not None:
+        # It may take any time to catch up.
+        if own.entry.message.id not in heard:
+            return
+        since = heard[own.entry.message.id]
     for commit in log[own.entry.seq - 1 :]:
-        at = heard.get(commit.entry.message.id)
-        if at is None:
-            break
-        took = at - max(commit.at, listens_from)
-        if took > _may_take(world, connection, commit):
-            yield f"{connection} heard {commit.entry.message.text!r} only after {took:.3f} s"
-
-
-def _may_take(world: World, connection: ClientState, commit: Commit) -> float:
-    """Return within how many seconds of its commit a client must hear an entry."""
-
-    def undisturbed(within: float, faults: frozenset[Fault]) -> bool:
-        return not any(
-            world.faults.between(commit.at - _AFTERMATH, commit.at + within, faults, process)
-            for process in (commit.process, connection.process.number)
-        )
-
-    if undisturbed(_HEARD_WITHIN, frozenset(Fault)):
-        return _HEARD_WITHIN
-    if undisturbed(_HEARD_WITHOUT_BUS_WITHIN, STALLS):
-        return _HEARD_WITHOUT_BUS_WITHIN
-    return float("inf")
-
-
-def _check_dead(world: World, process: ProcessState) -> Iterator[str]:
-    """The members of a killed process are made to leave if another process is running."""
-    died = process.ended_at
-    assert died is not None
-    others = any(
-        p.up_at is not None
-        and p.up_at <= died
-        and (p.ended_at or died + _LEFT_WITHIN) >= died + _LEFT_WITHIN
-        for p in world.processes
-    )
-    if not others or world.faults.between(died - 2 * _LEFT_WITHIN, died + _LEFT_WITHIN, STALLS):
-        return
-    for room_id, log in world.truth.log.items():
-        if world.dead_rooms.get(room_id, died + _LEFT_WITHIN) < died + _LEFT_WITHIN:
+        at = heard.get(commit.entry.message.id, float("inf"))
+        if min(at, connection.ended_at) - max(commit.at, since) <= _UNDISTURBED:
             continue
-        left = {
-            c.entry.message.member_id: c.at for c in log if c.entry.message.type is MessageType.LEFT
-        }
-        for commit in log:
-            message = commit.entry.message
-            if (
-                message.type is MessageType.JOINED
-                and world.member[message.member_id].process is process
-            ):
-                took = left.get(message.member_id, float("inf")) - died
-                if took > _LEFT_WITHIN:
-                    yield f"{message.member_id} of a dead process left only after {took:.1f} s"
+        deadline = _deadline(world, connection, commit, since)
+        if min(at, connection.ended_at) > deadline:
+            text = commit.entry.message.text
+            yield f"{connection} had not heard {text!r} at {deadline:.3f}"
+            return
+
+
+def _deadline(world: World, connection: ClientState, commit: Commit, since: float) -> float:
+    """Return when a client must have heard an entry."""
+    begins = max(commit.at, since)
+    processes = (commit.process, connection.process.number)
+    deadline = learned_by(
+        world, connection.process, commit.at, since, connection.room_id, commit.entry.seq
+    )
+    if not any(
+        world.faults.between(begins - _AFTERMATH, begins + _UNDISTURBED, frozenset(Fault), process)
+        for process in processes
+    ):
+        return min(deadline, begins + _UNDISTURBED)
+    return deadline
+
+
+def learned_by(
+    world: World, process: ProcessState, at: float, since: float, room_id: RoomId, head: float
+) -> float:
+    """Return when a process must have acted upon a change of a room that it hears.
+
+    At `at` the room's log grew up to `head`, or the room was removed if that is infinite. The
+    process hears the room since `since`.
+    """
+    told = min(
+        (when for when, known in process.learned[room_id] if when >= at and known >= head),
+        default=float("inf"),
+    )
+    begins = max(at, since)
+    deadlines = [
+        process.calm_from(begins, _LOOK) + _LOOK,
+        process.calm_from(max(told, since), _TOLD) + _TOLD,
+    ]
+    for cut in world.faults.all:
+        if cut.fault is Fault.CUT and cut.affects(process.number):
+            # The wait for the next look may have begun before the cut was noticed.
+            looks_from = max(begins, noticed_at(cut) + Policy.follow_interval)
+            by = process.calm_from(looks_from, _LOOK_UNWELL) + _LOOK_UNWELL
+            if by <= cut.end:
+                deadlines.append(by)
+    return min(deadlines)

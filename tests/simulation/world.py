@@ -42,6 +42,16 @@ class Store(Repository, Protocol):
         ...
 
     @property
+    def created_at(self) -> Mapping[RoomId, float]:
+        """When each room was created."""
+        ...
+
+    @property
+    def left_through(self) -> Mapping[MemberId, int]:
+        """The number of the process that stored each `left`."""
+        ...
+
+    @property
     def members(self) -> Set[MemberId]:
         """The present members of all rooms."""
         ...
@@ -88,6 +98,8 @@ class World:
         self.unfinished = 0
         """Calls that a fault delays, and commits that continue after their callers gave up."""
         self.calls = 0
+        self.clock_offset = 0.0
+        """Seconds by which the Repository's clock is wrong."""
         self.violations: list[str] = []
         self.trace: list[tuple[object, ...]] = []
         self._seed = seed

@@ -1,0 +1,97 @@
+"""What becomes of the texts that clients send."""
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+
+from sharechat.actors.journal import AWAY, BROKEN
+from sharechat.actors.policy import Policy
+from sharechat.domain.messages import Message, MessageType
+from tests.simulation.faults import STALLS, Fault
+from tests.simulation.state import ClientState
+from tests.simulation.truth import POISON
+from tests.simulation.world import World
+
+_REST = 4.0
+"""Seconds within which the last texts of a client that has gone are stored."""
+
+
+def said_is_answered(
+    world: World, connection: ClientState, log: Sequence[Message]
+) -> Iterator[str]:
+    """What a client said was stored once and in order, or it was told that it was not."""
+    said = [
+        m.text for m in log if m.type is MessageType.CHAT and m.member_id == connection.member_id
+    ]
+    for text, times in Counter(said).items():
+        if times > 1:
+            yield f"{connection}: {text!r} was stored {times} times"
+    failed = {world.said[m.id] for _, m in connection.heard if m.type is MessageType.FAILED}
+    kept = [text for text in said if text not in failed]
+    # If the client read everything, it knows which of its messages failed. A message that failed
+    # may still have been stored later.
+    known = connection.gone_at is None and not connection.dawdled
+    if known and kept != sorted(kept, key=connection.consumed.index):
+        yield f"{connection}: its messages were reordered: {kept}"
+    if not known:
+        return
+    # The failure of its last message may have come while the connection was being closed.
+    answered = connection.settled - (connection.closed_at is not None)
+    for text in connection.consumed[: max(0, answered)]:
+        if text not in failed and text not in said:
+            yield f"{connection}: {text!r} was lost, and the client was not told"
+
+
+def failures_are_for_a_reason(world: World, connection: ClientState) -> Iterator[str]:
+    """A client is told that a text failed only if there was a reason for that."""
+    for at, message in connection.heard:
+        if message.type is not MessageType.FAILED:
+            continue
+        text, began = world.said[message.id], at - Policy.store_timeout - 20
+        faults = world.faults
+        number = connection.process.number
+        if message.text == AWAY:
+            justified = faults.between(began, at, STALLS, number)
+        elif message.text == BROKEN:
+            justified = POISON in text or faults.between(began, at, {Fault.ERRORS}, number)
+        else:
+            lost_lease = connection.process.lost_lease_at is not None
+            justified = "\0" in text or lost_lease or connection.room_id in world.dead_rooms
+        if not justified:
+            yield f"{connection}: {text!r} failed for no reason: {message.text}"
+
+
+def last_words_are_stored(
+    world: World, connection: ClientState, log: Sequence[Message]
+) -> Iterator[str]:
+    """What a client said before it went is stored if nothing is in the way."""
+    noticed = connection.noticed_at
+    if noticed is None or connection.accepted_at is None or connection.aborted:
+        return
+    if connection.close is not None or (connection.closed_at or noticed) < noticed:
+        return
+    # A text that it was told had failed is not stored later, and each may take some seconds.
+    begins = max(noticed, connection.accepted_at)
+    since, until = begins - Policy.store_timeout - 1, begins + _REST
+    removed_at = world.dead_rooms.get(connection.room_id, until)
+    process = connection.process
+    calm = process.calm_from(since, until - since) <= max(since, process.up_at or 0)
+    if not calm or removed_at < until:
+        return
+    stored = {m.text for m in log if m.member_id == connection.member_id}
+    answered = sum(at < since for at in connection.settled_at)
+    for text in connection.sent[answered:]:
+        if not ("\0" in text or POISON in text or text in stored):
+            yield f"{connection}: {text!r} was lost when the client went"
+
+
+def rate_is_kept(connection: ClientState, policy: Policy) -> Iterator[str]:
+    """The server takes up the texts of a client no faster than the rate allows."""
+    end = connection.noticed_at or float("inf")
+    times = [at for at in connection.consumed_at if at < end]
+    for first, since in enumerate(times):
+        for last in range(first, len(times)):
+            # The last one has been taken up, but waits until it may be stored.
+            allowed = policy.message_burst + policy.message_rate * (times[last] - since) + 1
+            if last - first + 1 > allowed + 0.001:
+                yield f"{connection} said {last - first + 1} texts from {since:.3f} on"
+                return
