@@ -49,4 +49,4 @@ async def test_other_tasks_run_while_very_many_connections_are_beaten(
             counts.add(sum(len(connection.beats) for connection in connections))
             await trio.lowlevel.checkpoint()
     assert max(counts) == len(connections)
-    assert len(counts - {0, len(connections)}) > 1
+    assert counts - {0, len(connections)}
