@@ -18,6 +18,7 @@ from sharechat.domain.messages import Identity, RoomInfo
 from sharechat.domain.outcomes import RESTARTING
 from sharechat.domain.ports import Connection, Queue, Repository
 from sharechat.domain.sources import Sources
+from sharechat.domain.subprotocols import PLAIN_TEXT, Subprotocol
 from sharechat.domain.token_bucket import TokenBucket
 
 log = structlog.get_logger()
@@ -122,24 +123,30 @@ class Controller:
             if index % _CLOSED_AT_ONCE == _CLOSED_AT_ONCE - 1:
                 await trio.sleep(pause * _CLOSED_AT_ONCE)
 
+    def new_identity(self) -> Identity:
+        return Identity(self._sources.member_id(), self._sources.member_name())
+
     async def serve_room(
         self,
         info: RoomInfo,
         connection: Connection,
         *,
+        identity: Identity | None = None,
         after: int | None = None,
+        subprotocol: Subprotocol = PLAIN_TEXT,
         messages: TokenBucket | None = None,
     ) -> None:
         """Serve one connection in a room that `Rooms.open_room` returned: a member's whole life.
 
-        With `after`, the member hears the room from past that seq on. What it says draws on
-        `messages` too, if that is given, which other members may share. The connection is
-        closed when this returns. If cancelled, the member leaves and the connection is closed.
+        The member is `identity`, which `new_identity` returned, or else a new one. With
+        `after`, it hears the room from past that seq on. What it says draws on `messages`
+        too, if that is given, which other members may share. The connection is closed when
+        this returns. If cancelled, the member leaves and the connection is closed.
         """
         if not self.rooms.running:
             await connection.aclose(RESTARTING)
             return
-        identity = Identity(self._sources.member_id(), self._sources.member_name())
+        identity = identity or self.new_identity()
         with self.rooms.enter(info) as room:
             member = Member(
                 identity,
@@ -149,7 +156,9 @@ class Controller:
                 self.history,
                 self._policy,
                 self._sources,
-                messages,
+                subprotocol=subprotocol,
+                greeting=subprotocol.greeting(info, identity),
+                shared_bucket=messages,
             )
             self._members[member.id] = member
             if self._stopping:

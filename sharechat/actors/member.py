@@ -11,6 +11,7 @@ from sharechat.actors.history import History
 from sharechat.actors.journal import Journal
 from sharechat.actors.policy import Policy
 from sharechat.actors.room import Room
+from sharechat.actors.talk import Talk
 from sharechat.domain import messages
 from sharechat.domain.batch import Batch
 from sharechat.domain.errors import (
@@ -20,7 +21,7 @@ from sharechat.domain.errors import (
     RoomNotFoundError,
     SharechatError,
 )
-from sharechat.domain.messages import Draft, Identity
+from sharechat.domain.messages import Identity, Welcome
 from sharechat.domain.outcomes import (
     INTERNAL_ERROR,
     RESTARTING,
@@ -31,6 +32,7 @@ from sharechat.domain.outcomes import (
 )
 from sharechat.domain.ports import Connection
 from sharechat.domain.sources import Sources
+from sharechat.domain.subprotocols import PLAIN_TEXT, Subprotocol
 from sharechat.domain.token_bucket import TokenBucket
 
 log = structlog.get_logger()
@@ -66,6 +68,9 @@ class Member:
         history: History,
         policy: Policy,
         sources: Sources,
+        *,
+        subprotocol: Subprotocol = PLAIN_TEXT,
+        greeting: Welcome | None = None,
         shared_bucket: TokenBucket | None = None,
     ) -> None:
         self.id = identity.id
@@ -78,8 +83,7 @@ class Member:
         self._history = history
         self._policy = policy
         self._sources = sources
-        # Of all members with this one's address.
-        self._shared_bucket = shared_bucket or TokenBucket(0, 1)
+        self._greeting = greeting
         self._scope = trio.CancelScope()
         self._close: Close | None = None
         self._sender, self._mailbox = trio.open_memory_channel[Mail](policy.max_waiting_batches)
@@ -91,6 +95,18 @@ class Member:
         self._drain_requested = False
         # Set once nothing that is sent from now on can come before the member's own `joined`.
         self._welcomed = trio.Event()
+        self._talk = Talk(
+            identity,
+            connection,
+            room,
+            journal,
+            policy,
+            sources,
+            subprotocol,
+            shared_bucket or TokenBucket(0, 1),
+            self._welcomed,
+            self.deliver,
+        )
 
     async def run(self, *, after: int | None = None) -> None:
         """Join, talk and listen until the connection ends or `close` is called, then leave.
@@ -102,6 +118,8 @@ class Member:
         announced = False
         try:
             with self._scope:
+                if self._greeting is not None:
+                    self._connection.offer(Batch([self._greeting]))
                 if after is None:
                     await self._room.join(self)
                 announced = True
@@ -179,56 +197,9 @@ class Member:
             self._sender.send_nowait(DRAIN)
             self._drain_requested = True
 
-    async def broadcast(self) -> None:
-        """Carry texts from the connection to the Journal, one after the other.
-
-        The next text is read when this one has been stored and the rate allows another; so a
-        client that sends too much is held back. A failure is told after the member's own
-        `joined`, and so not before the room has welcomed the member. Ends by raising
-        ConnectionClosedError.
-        """
-        bucket = TokenBucket(self._policy.message_rate, self._policy.message_burst)
-        connection = self._connection
-        while True:
-            text = await connection.receive()
-            now = trio.current_time()
-            pause = max(bucket.take(now), self._shared_bucket.take(now))
-            if pause > 0 and not connection.gone:
-                await connection.pause(pause)
-            draft = self._draft(text)
-            if connection.gone:
-                await self._store_the_rest(draft)
-            try:
-                await self._journal.store(draft)
-            except NotStoredError as error:
-                await self._welcomed.wait()
-                failure = messages.failed(draft, str(error), self._sources.now())
-                self.deliver(Batch([failure]))
-
-    def _draft(self, text: str) -> Draft:
-        return messages.chat(self._sources.message_id(), self._room.id, self.identity, text)
-
-    async def _store_the_rest(self, draft: Draft) -> NoReturn:
-        """Have what a client said before it went stored at once, and drop what is too much.
-
-        Nobody waits for it to be stored: it is before the member's `left` in the Journal.
-        Ends by raising ConnectionClosedError. If cancelled, what has not been taken up by then
-        is not stored.
-        """
-        stored = dropped = 0
-        with trio.move_on_after(self._policy.rest_timeout):
-            try:
-                while True:
-                    if stored < self._policy.max_rest:
-                        await self._journal.submit(draft)
-                        stored += 1
-                    else:
-                        dropped += 1
-                    draft = self._draft(await self._connection.receive())
-            finally:
-                if dropped:
-                    log.info("texts dropped", reason="their client has gone", count=dropped)
-        raise ConnectionClosedError
+    async def broadcast(self) -> NoReturn:
+        """Carry texts from the connection to the Journal: see `Talk.run`."""
+        await self._talk.run()
 
     async def listen(self, after: int | None = None) -> None:
         """Carry batches from the mailbox to the connection.

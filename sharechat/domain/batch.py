@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
-from sharechat.domain.messages import Message, to_json
+from sharechat.domain.messages import Message, Welcome, to_json
 
 T = TypeVar("T")
 
@@ -17,7 +17,7 @@ class Batch:
 
     __slots__ = ("_encoded", "_json", "_size", "messages")
 
-    def __init__(self, messages: Sequence[Message]) -> None:
+    def __init__(self, messages: Sequence[Message | Welcome]) -> None:
         self.messages = messages
         self._json: list[bytes] | None = None
         self._size: int | None = None

@@ -64,6 +64,22 @@ class Message(
     sent: datetime
 
 
+class Welcome(
+    msgspec.Struct,
+    frozen=True,
+    gc=False,
+    rename="camel",
+    tag_field="type",
+    tag="welcome",
+):
+    """Tells a client of `sharechat.v1` which room it is in, and who it is."""
+
+    room_id: RoomId
+    room_name: str
+    member_id: MemberId
+    member_name: str
+
+
 class Entry(msgspec.Struct, frozen=True, gc=False, array_like=True):
     """A stored message and its place in the room's log: `seq` counts from 1 without gaps."""
 

@@ -56,8 +56,8 @@ class Problem(NamedTuple):
     code: int | None = None
     """The close code that has the same meaning, if a room may be refused for this.
 
-    Not sent yet: a browser shows its page no answer to a handshake, so a subprotocol is planned
-    that accepts the handshake and closes with this code.
+    A browser does not show its page how a handshake was refused, so to a client that speaks
+    `sharechat.v1` it is accepted and closed with this code.
     """
 
     @property
@@ -119,3 +119,11 @@ PROBLEM_OF: dict[type[errors.SharechatError], Problem] = {
     errors.FullError: FULL,
     errors.StoppingError: STOPPING,
 }
+
+
+def close_of(error: errors.SharechatError) -> Close | None:
+    """Return how to close a websocket instead of refusing its handshake for `error`."""
+    problem = PROBLEM_OF.get(type(error))
+    if problem is None or problem.code is None:
+        return None
+    return Close(problem.code, str(error), problem.retry)

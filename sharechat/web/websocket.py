@@ -1,5 +1,6 @@
 """The websocket endpoint: turns handshakes into members."""
 
+from collections.abc import Awaitable, Callable
 from contextlib import ExitStack
 from functools import partial
 
@@ -10,8 +11,11 @@ from quart_trio.asgi import TrioASGIWebsocketConnection
 from trio import Nursery
 
 from sharechat.actors.controller import Controller
+from sharechat.domain.errors import SharechatError
 from sharechat.domain.ids import parse_message_id, parse_room_id
-from sharechat.domain.ports import Repository
+from sharechat.domain.outcomes import Close, close_of
+from sharechat.domain.ports import Connection, Repository
+from sharechat.domain.subprotocols import PlainText, SharechatV1, Subprotocol
 from sharechat.net.admission import Admission
 from sharechat.net.decoder import Decoder
 from sharechat.net.deflate import negotiate
@@ -20,6 +24,8 @@ from sharechat.web.asgi_connection import AsgiConnection
 from sharechat.web.peers import peer_of
 
 EXTENSIONS = "Sec-WebSocket-Extensions"
+MEMBER_ID_HEADER = "Sharechat-Member-Id"
+MEMBER_NAME_HEADER = "Sharechat-Member-Name"
 
 
 class WebsocketSession(TrioASGIWebsocketConnection):
@@ -68,7 +74,8 @@ class WebsocketRoute:
         self._controller = controller
         self._repository = repository
         self._admission = admission
-        self._max_message_bytes = max_message_bytes
+        self._plain_text = PlainText(max_message_bytes)
+        self._v1 = SharechatV1(max_message_bytes)
 
     def blueprint(self) -> Blueprint:
         api = Blueprint("websocket", __name__, url_prefix="/api")
@@ -80,22 +87,60 @@ class WebsocketRoute:
         return api
 
     async def _handle(self, session: Websocket, room_id: str) -> None:
-        """Answer a handshake; if it is accepted, serve the member or have the Handover do it.
+        """Answer a handshake, and serve the member or have the Handover do it.
 
-        Raises the error of the domain that the handshake is refused for.
+        Raises the error of the domain that the handshake is refused for. With `sharechat.v1`
+        it is accepted instead and closed with the code that has the same meaning, since a
+        browser does not show its page how a handshake was refused.
         """
+        offered = self._v1.name in session.requested_subprotocols
+        subprotocol = self._v1 if offered else self._plain_text
+        try:
+            await self._let_in(session, room_id, subprotocol)
+        except SharechatError as error:
+            close = close_of(error) if offered else None
+            if close is None:
+                raise
+            await _accept(session, subprotocol, partial(_close, close), ExitStack(), {})
+
+    async def _let_in(self, session: Websocket, room_id: str, subprotocol: Subprotocol) -> None:
         with ExitStack() as place:
             messages = place.enter_context(self._admission.admit_member(*peer_of(session)))
             room = await self._controller.rooms.open_room(parse_room_id(room_id))
             after = None
             if (cursor := session.args.get("after")) is not None:
                 after = await self._repository.find(room.id, parse_message_id(cursor))
-            serve = partial(self._controller.serve_room, room, after=after, messages=messages)
-            if handover := find_handover(session.scope):
-                agreed = negotiate(session.headers.getlist(EXTENSIONS))
-                await session.accept({EXTENSIONS: agreed.answer} if agreed else None)
-                decoder = Decoder(agreed, self._max_message_bytes)
-                handover.take(decoder, serve, place.pop_all())
-            else:
-                await session.accept()
-                await serve(AsgiConnection(session, self._max_message_bytes))
+            identity = self._controller.new_identity()
+            serve = partial(
+                self._controller.serve_room,
+                room,
+                identity=identity,
+                after=after,
+                subprotocol=subprotocol,
+                messages=messages,
+            )
+            headers = {MEMBER_ID_HEADER: identity.id, MEMBER_NAME_HEADER: identity.name}
+            await _accept(session, subprotocol, serve, place.pop_all(), headers)
+
+
+async def _accept(
+    session: Websocket,
+    subprotocol: Subprotocol,
+    serve: Callable[[Connection], Awaitable[None]],
+    held: ExitStack,
+    headers: dict[str, str],
+) -> None:
+    """Accept a handshake; have `serve` called with the connection, and close `held` after it."""
+    with held:
+        if handover := find_handover(session.scope):
+            if agreed := negotiate(session.headers.getlist(EXTENSIONS)):
+                headers[EXTENSIONS] = agreed.answer
+            await session.accept(headers, subprotocol.name)
+            handover.take(Decoder(agreed, subprotocol.max_frame), serve, held.pop_all())
+        else:
+            await session.accept(headers, subprotocol.name)
+            await serve(AsgiConnection(session, subprotocol.max_frame))
+
+
+async def _close(close: Close, connection: Connection) -> None:
+    await connection.aclose(close)

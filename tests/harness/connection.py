@@ -8,7 +8,7 @@ import trio
 
 from sharechat.domain.batch import Batch
 from sharechat.domain.errors import ConnectionClosedError
-from sharechat.domain.messages import Message
+from sharechat.domain.messages import Message, Welcome
 from sharechat.domain.outcomes import Close
 
 BUFFER = 4000
@@ -25,6 +25,8 @@ class FakeConnection:
     def __init__(self, *, slow: bool = False) -> None:
         self.slow = slow
         self.received: list[Message] = []
+        self.greeting: Welcome | None = None
+        """What came before every message, if anything did."""
         self.writes = 0
         """How many times the buffer was written to the client."""
         self.closed = trio.Event()
@@ -144,7 +146,12 @@ class FakeConnection:
         if self._outgoing and not self._stalled:
             self.writes += 1
             while self._outgoing:
-                self.received += self._outgoing.popleft().messages
+                for message in self._outgoing.popleft().messages:
+                    if isinstance(message, Welcome):
+                        assert not self.received, "the greeting comes first"
+                        self.greeting = message
+                    else:
+                        self.received.append(message)
             self._change()
 
     def _raise_if_closed(self) -> None:

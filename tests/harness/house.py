@@ -16,6 +16,7 @@ from sharechat.domain import ids
 from sharechat.domain.ids import RoomId
 from sharechat.domain.messages import Draft, Entry, Identity, Message, MessageType, RoomInfo
 from sharechat.domain.outcomes import Close
+from sharechat.domain.subprotocols import PLAIN_TEXT, Subprotocol
 from tests.harness.connection import FakeConnection
 from tests.harness.drafts import chat, joined
 from tests.harness.queue import FaultyQueue
@@ -95,10 +96,18 @@ class Node:
         """Tell this process that the bus may have lost something about a room."""
         self.queue.listener.missed({room_id})
 
-    async def serve(self, visit: Visit, info: RoomInfo, after: int | None = None) -> None:
+    async def serve(
+        self,
+        visit: Visit,
+        info: RoomInfo,
+        after: int | None = None,
+        subprotocol: Subprotocol = PLAIN_TEXT,
+    ) -> None:
         self.visits.append(visit)
         with visit.scope:
-            await self.controller.serve_room(info, visit.connection, after=after)
+            await self.controller.serve_room(
+                info, visit.connection, after=after, subprotocol=subprotocol
+            )
         visit.over.set()
 
 
@@ -125,11 +134,12 @@ class House:
         *,
         after: int | None = None,
         connection: FakeConnection | None = None,
+        subprotocol: Subprotocol = PLAIN_TEXT,
     ) -> Visit:
         """Start a visit, and return without waiting for the client to join."""
         info = await self.nodes[node].controller.rooms.open_room(room_id)
         visit = Visit(connection or FakeConnection())
-        self.nursery.start_soon(self.nodes[node].serve, visit, info, after)
+        self.nursery.start_soon(self.nodes[node].serve, visit, info, after, subprotocol)
         return visit
 
     async def join(self, room_id: RoomId, node: int = 0, *, slow: bool = False) -> FakeConnection:

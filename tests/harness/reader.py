@@ -52,6 +52,9 @@ class Reader:
     def __init__(self, peer: Peer) -> None:
         self.peer = peer
         self.data = bytearray(peer.early)
+        self.closed = trio.Event()
+        self.closed_at = 0.0
+        """By `time.monotonic`; zero while the connection is open."""
         self._marks: dict[bytes, trio.Event] = {}
 
     @classmethod
@@ -69,6 +72,8 @@ class Reader:
                 self.data += data
                 for mark in [mark for mark in self._marks if self.data.find(mark, before) >= 0]:
                     self._marks.pop(mark).set()
+        self.closed_at = time.monotonic()
+        self.closed.set()
 
     def next(self, mark: bytes) -> trio.Event:
         """Return an event that is set when these bytes, at most 200, are next received."""

@@ -1,12 +1,14 @@
 """A member over trio-websocket, as a well-behaved client would be."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from urllib.parse import urlsplit
 
+import pytest
 import trio
 from trio_websocket import (
+    CloseReason,
     ConnectionClosed,
     ConnectionRejected,
     WebSocketConnection,
@@ -62,6 +64,13 @@ class Talker:
         except ConnectionClosed as error:
             return 1006 if error.reason is None else error.reason.code
 
+    async def hear_close(self) -> CloseReason:
+        """Return the server's close, which must be the next thing that it sends."""
+        with pytest.raises(ConnectionClosed) as caught:
+            await self.hear()
+        assert caught.value.reason is not None
+        return caught.value.reason
+
     async def drop(self) -> None:
         """Reset the connection, without a closing handshake."""
         reset_on_close(self._stream)
@@ -73,6 +82,7 @@ async def join(
     url: str,
     headers: Mapping[str, str] | None = None,
     *,
+    subprotocols: Sequence[str] = (),
     local_address: str | None = None,
 ) -> Talker:
     """Join a room until the nursery ends, from `local_address` if that matters.
@@ -85,7 +95,7 @@ async def join(
     resource = f"{parts.path}?{parts.query}" if parts.query else parts.path
     with trio.fail_after(DEADLINE):
         stream = await trio.open_tcp_stream(parts.hostname, parts.port, local_address=local_address)
-        start = partial(_run, stream, parts.netloc, resource, headers or {})
+        start = partial(_run, stream, parts.netloc, resource, headers or {}, subprotocols)
         websocket: WebSocketConnection = await nursery.start(start)
     return Talker(stream, websocket)
 
@@ -95,6 +105,7 @@ async def _run(
     host: str,
     resource: str,
     headers: Mapping[str, str],
+    subprotocols: Sequence[str],
     task_status: trio.TaskStatus[WebSocketConnection],
 ) -> None:
     """Run a websocket until cancelled. A refusal is raised bare, not in an exception group."""
@@ -102,7 +113,7 @@ async def _run(
     try:
         async with trio.open_nursery() as nursery:
             websocket = await wrap_client_stream(
-                nursery, stream, host, resource, extra_headers=more
+                nursery, stream, host, resource, subprotocols=subprotocols, extra_headers=more
             )
             task_status.started(websocket)
             await trio.sleep_forever()

@@ -8,9 +8,10 @@ import trio
 from sharechat.actors.journal import Journal, _Pending
 from sharechat.actors.member import Member
 from sharechat.actors.room import JoinAfter, Mail, Room, _Arriving
+from sharechat.actors.talk import Talk
 from sharechat.domain import messages
 from sharechat.domain.batch import Batch
-from sharechat.domain.errors import NotStoredError
+from sharechat.domain.errors import NotStoredError, SharechatError
 from sharechat.domain.messages import Draft
 from sharechat.domain.token_bucket import TokenBucket
 
@@ -68,21 +69,10 @@ def join_position() -> AbstractContextManager[object]:
 def early_failure() -> AbstractContextManager[object]:
     """A member is told of a failure before it has heard its own `joined`."""
 
-    async def broadcast(self: Member) -> None:
-        bucket = TokenBucket(self._policy.message_rate, self._policy.message_burst)
-        while True:
-            text = await self._connection.receive()
-            await self._connection.pause(bucket.take(trio.current_time()))
-            draft = self._draft(text)
-            if self._connection.gone:
-                await self._store_the_rest(draft)
-            try:
-                await self._journal.store(draft)
-            except NotStoredError as error:
-                failure = messages.failed(draft, str(error), self._sources.now())
-                self.deliver(Batch([failure]))
+    async def fail(self: Talk, draft: Draft, reason: SharechatError) -> None:
+        self._deliver(Batch([messages.failed(draft, str(reason), self._sources.now())]))
 
-    return mock.patch.object(Member, "broadcast", broadcast)
+    return mock.patch.object(Talk, "_fail", fail)
 
 
 def message_rate() -> AbstractContextManager[object]:

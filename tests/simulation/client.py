@@ -179,7 +179,8 @@ class SimConnection(ClientState):
         self._raise_if_closed()
         if self._outgoing and len(self._outgoing) + len(batch.messages) > _OUTGOING:
             return False
-        self._outgoing += batch.messages
+        # There is no greeting: the simulation's clients speak plain text.
+        self._outgoing += [m for m in batch.messages if isinstance(m, Message)]
         if not self._always_waits:
             # A write may be partial although there is room.
             partial = self._rng.random() < 0.1

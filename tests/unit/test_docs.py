@@ -13,7 +13,7 @@ DOCUMENTS = [
 ]
 SOURCES = {
     path: path.read_text()
-    for folder in ("sharechat", "tests", "benchmarks")
+    for folder in ("sharechat", "tests", "benchmarks", "examples")
     for path in (ROOT / folder).rglob("*")
     if path.suffix in (".py", ".sql") and path != Path(__file__)
 }
@@ -25,7 +25,7 @@ each_document = pytest.mark.parametrize(
 
 def paths(text: str) -> Iterator[str]:
     """Yield what stands in backticks and looks like a path of the repository."""
-    yield from re.findall(r"`((?:sharechat|tests|benchmarks|deploy|docs)/[\w./-]*)`", text)
+    yield from re.findall(r"`((?:sharechat|tests|benchmarks|examples|deploy|docs)/[\w./-]*)`", text)
 
 
 def links(text: str) -> Iterator[str]:

@@ -1,14 +1,10 @@
 """The application over hypercorn alone, as a plain ASGI application."""
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any
 
 import pytest
 import trio
-from hypercorn.config import Config
-from hypercorn.trio import serve
 from wsproto.frame_protocol import Opcode
 
 from sharechat.bootstrap import build
@@ -18,29 +14,9 @@ from sharechat.domain.messages import RoomInfo
 from tests.harness.deadline import DEADLINE, eventually
 from tests.harness.http import HANDSHAKE, fetch, history, make_room, members, texts
 from tests.harness.peer import Peer, frame, text
+from tests.harness.plain_asgi import hypercorn
 from tests.harness.talker import join
 from tests.harness.waiting import until
-
-
-@asynccontextmanager
-async def hypercorn(**settings: Any) -> AsyncIterator[str]:
-    """Serve the application over hypercorn; yield its URL."""
-    config = Config()
-    config.bind = ["127.0.0.1:0"]
-    config.errorlog = None
-    config.graceful_timeout = 1
-    stop = trio.Event()
-    app = build(Settings(**settings)).app
-    async with trio.open_nursery() as nursery:
-        start = partial(serve, app, config, shutdown_trigger=stop.wait)
-        with trio.fail_after(DEADLINE):
-            (url,) = await nursery.start(start)
-        try:
-            yield url
-        finally:
-            stop.set()
-            nursery.cancel_scope.deadline = trio.current_time() + DEADLINE
-    assert not nursery.cancel_scope.cancelled_caught
 
 
 async def room_at(url: str) -> str:

@@ -1,0 +1,1 @@
+"""`sharechat join` and `sharechat new`: a screen on a terminal, lines everywhere else."""
