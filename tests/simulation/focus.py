@@ -198,7 +198,7 @@ FOCUSES: Mapping[str, Focus] = {
 
 
 # What takes the rarest coincidences is drawn twice as often.
-_MIX = (*FOCUSES.values(), FOCUSES["lingering"], FOCUSES["leases"])
+_MIX = (*FOCUSES.values(), FOCUSES["resuming"], FOCUSES["gaps"], FOCUSES["lingering"])
 
 
 def history_number(number: int, focus: str | None = None) -> History:
