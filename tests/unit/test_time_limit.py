@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests import conftest
+from tests.harness import time_limit
 from tests.harness.deadline import DEADLINE
 
 HANGING = """
@@ -44,7 +44,7 @@ async def test_that_passes():
 
 
 def test_tests_that_hang_fail_one_by_one(tmp_path: Path) -> None:
-    shutil.copy(str(conftest.__file__), tmp_path / "conftest.py")
+    shutil.copy(str(time_limit.__file__), tmp_path / "conftest.py")
     (tmp_path / "test_hanging.py").write_text(HANGING)
     command = [sys.executable, "-m", "pytest", "-q", "-W", "error", "-o", "trio_mode=true"]
     done = subprocess.run(
