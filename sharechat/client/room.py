@@ -3,6 +3,7 @@
 import random
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 from enum import Enum
 from typing import NamedTuple, NoReturn, Self
 from uuid import uuid4
@@ -61,8 +62,9 @@ class JoinedRoom:
         self._outbox = Outbox()
         self._heard, self._messages = trio.open_memory_channel[Message](MAX_UNHEARD)
         self._hears = hear
-        # The last message of the log that was heard.
+        # The last message of the log that was heard, and when it was stored if that is known.
         self._last = after
+        self._last_sent = datetime.min.replace(tzinfo=UTC)
 
     async def say(
         self,
@@ -163,7 +165,7 @@ class JoinedRoom:
             raise ProtocolError("The welcome is not followed by a message.")
         if self._hears:
             await self._heard.send(joined)
-        self._last = joined.id
+        self._remember(joined)
 
     async def _speak(self, websocket: WebSocketConnection) -> None:
         while True:
@@ -199,7 +201,15 @@ class JoinedRoom:
             if self._hears:
                 await self._heard.send(message)
             if in_place:
-                self._last = message.id
+                self._remember(message)
+
+    def _remember(self, message: Message) -> None:
+        """Come back after this message, unless it is older than one that was heard before.
+
+        It is then the answer to a message that was said again. `sent` never goes back in a log.
+        """
+        if message.sent >= self._last_sent:
+            self._last, self._last_sent = message.id, message.sent
 
 
 def _decode(frame: str | bytes) -> Welcome | Message:
