@@ -87,12 +87,13 @@ class RoomScreen:
         return f"{one_line(self._room.name)} · {self._who(_MAX_NAMES)}"
 
     def _who(self, limit: int | None = None) -> str:
-        me = self._room.me
+        """Return who is here: first who one is oneself, since the end of the list may be cut."""
         everybody = self._people.names
-        names = [
-            one_line(name) + " (you)" * (me is not None and id_ == me.id)
-            for id_, name in islice(everybody.items(), limit)
-        ]
+        me = self._room.me
+        own = everybody.get(me.id) if me else None
+        names = [] if own is None else [f"{one_line(own)} (you)"]
+        others = (name for id_, name in everybody.items() if me is None or id_ != me.id)
+        names += [one_line(name) for name in islice(others, limit)]
         return f"{len(everybody)} here: {', '.join(names)}"
 
     def _how_it_stands(self) -> str:
