@@ -153,12 +153,12 @@ class SimConnection(ClientState):
     async def receive(self) -> str:
         while len(self.settled_at) < len(self.consumed):
             self.settled_at.append(trio.current_time())
-        await self.process.wait_while_frozen()
+        await self.process.halt_if_dead()
         try:
             text = await self._inbox.receive()
         except (trio.EndOfChannel, trio.ClosedResourceError):
             raise ConnectionClosedError from None
-        await self.process.wait_while_frozen()
+        await self.process.halt_if_dead()
         self.consumed.append(text)
         self.consumed_at.append(trio.current_time())
         self.submitted_at.append(trio.current_time())
@@ -172,7 +172,7 @@ class SimConnection(ClientState):
         with trio.move_on_after(seconds):
             while not self._reset:
                 await self._changed.wait()
-        await self.process.wait_while_frozen()
+        await self.process.halt_if_dead()
         self.submitted_at[-1] = trio.current_time()
 
     def offer(self, batch: Batch) -> bool:
@@ -204,7 +204,7 @@ class SimConnection(ClientState):
             self._world.report_violation(f"{self}: two drains at once")
         self._draining = True
         try:
-            await self.process.wait_while_frozen()
+            await self.process.halt_if_dead()
             await trio.lowlevel.checkpoint()
             self._raise_if_closed()
             while self._outgoing:

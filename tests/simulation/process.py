@@ -34,16 +34,22 @@ class SimProcess(ProcessState):
         self._rng = world.rng(f"process {self.number}")
         self._done = trio.Event()
         self._nursery: trio.Nursery | None = None
+        self._frozen_at = 0.0
+        self._freezable: trio.Nursery | None = None
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         with self._scope:
-            async with trio.open_nursery() as nursery:
-                self._nursery = nursery
+            async with trio.open_nursery() as self._freezable:
+                self._freezable.start_soon(self._live)
                 task_status.started()
-                if await self._start(nursery):
-                    await self._done.wait()
         self._done.set()
         self.over.set()
+
+    async def _live(self) -> None:
+        async with trio.open_nursery() as nursery:
+            self._nursery = nursery
+            if await self._start(nursery):
+                await self._done.wait()
 
     async def _start(self, nursery: trio.Nursery) -> bool:
         try:
@@ -137,6 +143,7 @@ class SimProcess(ProcessState):
             return
         self._end()
         self.dead = True
+        self._let_run()
         for connection in self._connections:
             connection.break_off()
         self._done.set()
@@ -146,11 +153,19 @@ class SimProcess(ProcessState):
         if not self.frozen and not self.dead:
             self._world.faults.begin(Fault.FROZEN, self.number, seconds)
             self.frozen = True
+            self._frozen_at = trio.current_time()
+            if self._freezable is not None:
+                self._world.freezer.freeze(self._freezable)
             self._world.later(seconds, self.thaw)
 
     def thaw(self) -> None:
         if self.frozen:
-            self.frozen = False
-            self.thawed.set()
-            self.thawed = trio.Event()
+            self._let_run()
             self.queue.thaw()
+
+    def _let_run(self) -> None:
+        if self.frozen:
+            self.frozen = False
+            self.disturbed.append((self._frozen_at, trio.current_time()))
+            if self._freezable is not None:
+                self._world.freezer.thaw(self._freezable)

@@ -2,13 +2,13 @@
 
 from collections import Counter
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
-from contextlib import suppress
 from functools import partial
-from typing import NamedTuple, TypeVar
+from typing import Generic, NamedTuple, TypeVar
 
+import outcome
 import trio
 
-from sharechat.domain.errors import NotAMemberError, SharechatError, UnavailableError
+from sharechat.domain.errors import NotAMemberError, UnavailableError
 from sharechat.domain.ids import MessageId, ProcessId, RoomId
 from sharechat.domain.messages import Draft, Entry, Identity, MessageType, RoomInfo
 from sharechat.domain.ports import Present, Refusal
@@ -55,6 +55,39 @@ _REFUSED = _Fate(0, 0, takes_effect=False, answers=False)
 _HANGS = _Fate(_CALL_SECONDS, 0, takes_effect=False, answers=False)
 
 
+class _Request(Generic[T]):
+    """One call on its way to the server and back."""
+
+    def __init__(self, effect: Callable[[], Awaitable[T]]) -> None:
+        self.arrived = False
+        """Whether it has taken effect, or can no longer take effect."""
+        self._effect = effect
+        self._result: outcome.Outcome[T] | None = None
+        self._answered = trio.Event()
+
+    def withdraw(self) -> None:
+        """Make sure that it does not take effect any more."""
+        self.arrived = True
+
+    async def take_effect(self) -> None:
+        """Carry it out at the server, unless that was done before or it was withdrawn."""
+        if not self.arrived:
+            self.arrived = True
+            self._result = await outcome.acapture(self._effect)
+
+    def answer(self, error: Exception | None) -> None:
+        """Let the caller have the result, or an error instead of it."""
+        if error is not None:
+            self._result = outcome.Error(error)
+        self._answered.set()
+
+    async def answered(self) -> T:
+        """Wait for the answer, and return or raise what it is."""
+        await self._answered.wait()
+        assert self._result is not None
+        return self._result.unwrap()
+
+
 class SimRepository:
     """The port `Repository` over the Truth; the active faults decide what becomes of a call."""
 
@@ -69,21 +102,20 @@ class SimRepository:
         began = trio.current_time()
         fate = None
         try:
-            await self._process.wait_while_frozen()
+            await self._process.halt_if_dead()
             fate = self._fate(name)
             if fate is None:
-                result = await effect()
-                await self._process.wait_while_frozen()
-                return result
+                return await effect()
             self._world.note(name, self._process.number, fate)
             self._world.unfinished += 1
+            request = _Request(effect)
+            self._world.nursery.start_soon(self._handle, request, fate)
             try:
-                return await self._call_with_fate(fate, effect)
+                return await request.answered()
             except trio.Cancelled:
+                self._give_up(request, fate)
                 await self._cancel_slowly()
                 raise
-            finally:
-                self._world.unfinished -= 1
         finally:
             now = trio.current_time()
             if fate is not None or now > began:
@@ -97,41 +129,27 @@ class SimRepository:
             with trio.CancelScope(shield=True):
                 await trio.sleep(self._rng.choice((0.1, 0.5, 0.5)))
 
-    async def _call_with_fate(self, fate: _Fate, effect: Callable[[], Awaitable[T]]) -> T:
-        await self._wait(fate.before, effect)
+    async def _handle(self, request: "_Request[T]", fate: _Fate) -> None:
+        """Do what the server does with a request, whether or not its process runs meanwhile."""
+        await trio.sleep(fate.before)
+        if fate.takes_effect:
+            await request.take_effect()
+        await trio.sleep(fate.after)
+        error = fate.error("The simulated Repository is away.")
+        request.answer(None if fate.answers else error)
         if fate.late is not None:
-            self._let_finish_late(effect, fate.late)
-        elif fate.takes_effect:
-            result = await effect()
-            await trio.sleep(fate.after)
-            if fate.answers:
-                await self._process.wait_while_frozen()
-                return result
-        await self._process.wait_while_frozen()
-        raise fate.error("The simulated Repository is away.")
-
-    async def _wait(self, seconds: float, effect: Callable[[], Awaitable[object]]) -> None:
-        """Wait until the request arrives; it may arrive even if the caller gives up."""
-        try:
-            await trio.sleep(seconds)
-        except trio.Cancelled:
-            if self._rng.random() < 0.5:
-                self._let_finish_late(effect, 0)
-            raise
-
-    def _let_finish_late(self, effect: Callable[[], Awaitable[object]], seconds: float) -> None:
-        self._world.faults.begin(Fault.LATE, None, seconds)
-        self._world.unfinished += 1
-        self._world.nursery.start_soon(self._take_effect_late, effect, seconds)
-
-    async def _take_effect_late(
-        self, effect: Callable[[], Awaitable[object]], seconds: float
-    ) -> None:
-        await trio.sleep(seconds)
-        # The caller has given up, so nobody receives an error.
-        with suppress(SharechatError, UnexpectedError):
-            await effect()
+            self._world.faults.begin(Fault.LATE, None, fate.late)
+            await trio.sleep(fate.late)
+            await request.take_effect()
         self._world.unfinished -= 1
+
+    def _give_up(self, request: "_Request[T]", fate: _Fate) -> None:
+        """The caller was cancelled; the request may arrive all the same."""
+        if not request.arrived:
+            if self._rng.random() < 0.5:
+                self._world.faults.begin(Fault.LATE, None, fate.before)
+            else:
+                request.withdraw()
 
     def _fate(self, name: str) -> _Fate | None:
         """Return what the active faults do to a call now, or None if it just works."""
@@ -189,14 +207,14 @@ class SimRepository:
 
     async def append(self, drafts: Sequence[Draft], process_id: ProcessId) -> list[Entry | Refusal]:
         append = partial(self._world.truth.append, list(drafts), process_id)
-        outcomes = await self._call("append", append)
-        for draft, outcome in zip(drafts, outcomes, strict=True):
-            if isinstance(outcome, Entry):
-                self._process.learn(draft.room_id, outcome.seq)
-            elif self._left_too_early(draft, outcome):
+        answers = await self._call("append", append)
+        for draft, answer in zip(drafts, answers, strict=True):
+            if isinstance(answer, Entry):
+                self._process.learn(draft.room_id, answer.seq)
+            elif self._left_too_early(draft, answer):
                 who = self._world.member[draft.member.id]
                 self._world.report_violation(f"{who} left before {draft.text!r} was stored")
-        return outcomes
+        return answers
 
     def _left_too_early(self, draft: Draft, refusal: Refusal) -> bool:
         """Return whether a text was refused because this process had stored the `left` before."""

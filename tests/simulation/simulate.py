@@ -45,7 +45,7 @@ async def _simulate(history: History) -> Report:
     tasks = trio.lowlevel.current_statistics().tasks_living
     async with trio.open_nursery() as nursery:
         world = World(nursery, history.seed)
-        with _errors_as_violations(world):
+        with _errors_as_violations(world), world.freezer.installed():
             await Director(world, history).play()
     left_over = trio.lowlevel.current_statistics().tasks_living - tasks
     if left_over:

@@ -19,7 +19,6 @@ class ProcessState:
         self.dead = False
         """Whether it was killed."""
         self.frozen = False
-        self.thawed = trio.Event()
         self.subscribed: Mapping[RoomId, None] = {}
         """The rooms that it wants to hear on the bus."""
         self.up_at: float | None = None
@@ -32,7 +31,7 @@ class ProcessState:
         self.lost_lease_at: float | None = None
         """When the other processes first declared it dead while it was running."""
         self.disturbed: list[tuple[float, float]] = []
-        """Begin and end of each call of the Repository that did not simply work."""
+        """When it was frozen, and when a call of the Repository did not simply work: from, to."""
         self.learned: defaultdict[RoomId, list[tuple[float, float]]] = defaultdict(list)
         """When the process was told of a room's log, and up to where; infinite: of its removal."""
 
@@ -59,15 +58,10 @@ class ProcessState:
         ended = self.ended_at is not None and self.ended_at < at + seconds
         return float("inf") if ended else at
 
-    async def wait_while_frozen(self) -> None:
-        """Wait until the process is not frozen, or forever if it is dead.
-
-        Every call into the process and out of it waits here.
-        """
-        while self.frozen or self.dead:
-            if self.dead:
-                await trio.sleep_forever()
-            await self.thawed.wait()
+    async def halt_if_dead(self) -> None:
+        """Never return if the process was killed; every call out of the process waits here."""
+        if self.dead:
+            await trio.sleep_forever()
 
 
 class ClientState:

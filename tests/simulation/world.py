@@ -12,6 +12,7 @@ from sharechat.domain.ids import MemberId, MessageId, ProcessId, RoomId
 from sharechat.domain.messages import Entry
 from sharechat.domain.ports import Queue, Repository
 from tests.simulation.faults import Faults
+from tests.simulation.freezing import Freezer
 from tests.simulation.state import ClientState, ProcessState
 
 _MAX_CALLS = 50_000
@@ -85,6 +86,7 @@ class World:
     def __init__(self, nursery: trio.Nursery, seed: int) -> None:
         self.nursery = nursery
         self.faults = Faults()
+        self.freezer = Freezer()
         self.processes: list[ProcessState] = []
         self.connections: list[ClientState] = []
         self.rooms: list[RoomId] = []
