@@ -24,7 +24,8 @@ from sharechat.domain.names import member_name
     ("text", "shown"),
     [
         ("plain", "plain"),
-        ("two\nlines\r\nor three\u2028", "two\nlines\nor three\n"),
+        ("two\nlines\r\nor\u2028three", "two\nlines\nor\nthree"),
+        ("a line of websocat\n", "a line of websocat"),
         ("\x1b[2J\x07\x7f", "␛[2J␇␡"),
         ("\x9b31m\x85", "<U+009B>31m<U+0085>"),
         ("a\tb", "a    b"),

@@ -28,7 +28,8 @@ COLOURS = (
 def harmless(text: str) -> str:
     """Return `text` with everything visible that could act on a terminal or hide something.
 
-    Line feeds stay; control characters, bidirectional overrides and invisible characters
+    Line feeds stay, except at the end: programs that send lines, as websocat does, end every
+    message with one. Control characters, bidirectional overrides and invisible characters
     become visible, and marks beyond MAX_COMBINING are dropped.
     """
     if text.isascii() and text.isprintable():
@@ -54,7 +55,7 @@ def harmless(text: str) -> str:
             continue
         marks = 0
         shown.append(_visible(char, category))
-    return "".join(shown)
+    return "".join(shown).rstrip("\n")
 
 
 def _visible(char: str, category: str) -> str:
