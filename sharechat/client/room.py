@@ -13,7 +13,7 @@ import trio
 from trio_websocket import WebSocketConnection
 
 from sharechat.client.addresses import RoomAddress
-from sharechat.client.errors import ClientError, ProtocolError
+from sharechat.client.errors import ClientError, ProtocolError, UnreachableError
 from sharechat.client.outbox import Outbox
 from sharechat.client.websocket import open_websocket, unwrapped
 from sharechat.domain.messages import Identity, Message, MessageType, Welcome
@@ -24,6 +24,9 @@ MAX_UNHEARD = 1000
 FIRST_PAUSE = 0.1
 LONGEST_PAUSE = 20.0
 """Seconds: the most that is waited before the second try, and before any later one."""
+
+WELCOME_TIMEOUT = 20.0
+"""Seconds within which a server has to answer a join: it gives up on storing one earlier."""
 
 _messages = msgspec.json.Decoder(Message)
 _welcome = msgspec.json.Decoder(Welcome)
@@ -144,7 +147,7 @@ class JoinedRoom:
 
     async def _converse(self, websocket: WebSocketConnection) -> None:
         """Say what waits and hear what comes, until the connection ends."""
-        welcome = _decode(await websocket.get_message())
+        welcome = await _get_first(websocket)
         if not isinstance(welcome, Welcome):
             raise ProtocolError("The first frame is no welcome.")
         self.name = welcome.room_name
@@ -160,7 +163,7 @@ class JoinedRoom:
             await self._hear(websocket, me, again, resumed=resumed)
 
     async def _hear_own_joined(self, websocket: WebSocketConnection) -> None:
-        joined = _decode(await websocket.get_message())
+        joined = await _get_first(websocket)
         if not isinstance(joined, Message):
             raise ProtocolError("The welcome is not followed by a message.")
         if self._hears:
@@ -210,6 +213,13 @@ class JoinedRoom:
         """
         if message.sent >= self._last_sent:
             self._last, self._last_sent = message.id, message.sent
+
+
+async def _get_first(websocket: WebSocketConnection) -> Welcome | Message:
+    """Return what the next frame holds, one of those that are sent as soon as one has joined."""
+    with trio.move_on_after(WELCOME_TIMEOUT):
+        return _decode(await websocket.get_message())
+    raise UnreachableError("The server does not answer.")
 
 
 def _decode(frame: str | bytes) -> Welcome | Message:

@@ -1,7 +1,10 @@
 """What a program can rely on when it says several things, or does not wait for the connection."""
 
+from contextlib import suppress
+
 import pytest
 import trio
+from trio_websocket import ConnectionClosed, WebSocketRequest, serve_websocket
 
 from sharechat import client
 from sharechat.client.outbox import MAX_UNACKNOWLEDGED
@@ -48,6 +51,27 @@ async def test_joining_without_waiting_raises_what_ends_the_room_where_it_is_use
         async with client.join(nowhere, wait=False) as joined:
             with pytest.raises(client.RoomGoneError):
                 await joined.connected()
+
+
+async def test_a_server_that_accepts_and_sends_nothing_counts_as_unreachable(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("sharechat.client.room.WELCOME_TIMEOUT", 0.2)
+
+    async def stay_silent(request: WebSocketRequest) -> None:
+        connection = await request.accept(subprotocol="sharechat.v1")
+        with suppress(ConnectionClosed):
+            await connection.get_message()
+
+    async with trio.open_nursery() as nursery:
+        server = await nursery.start(serve_websocket, stay_silent, "127.0.0.1", 0, None)
+        address = f"http://127.0.0.1:{server.port}/room/00000000-0000-4000-8000-000000000000"
+        with trio.fail_after(PATIENCE):
+            async with client.join(address, wait=False) as joined:
+                while joined.state.phase.value != "waiting":
+                    await joined.state_change()
+                assert isinstance(joined.state.error, client.UnreachableError)
+        nursery.cancel_scope.cancel()
 
 
 async def test_who_is_in_a_room_can_be_asked(unlimited: SharechatProcess) -> None:
