@@ -2,6 +2,7 @@
 
 import enum
 import math
+from contextlib import suppress
 from typing import Final, Literal, NoReturn
 
 import structlog
@@ -119,7 +120,9 @@ class Member:
         try:
             with self._scope:
                 if self._greeting is not None:
-                    self._connection.offer(Batch([self._greeting]))
+                    # Joining finds out that the client has gone; what it said before counts.
+                    with suppress(ConnectionClosedError):
+                        self._connection.offer(Batch([self._greeting]))
                 if after is None:
                     await self._room.join(self)
                 announced = True

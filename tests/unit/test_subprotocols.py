@@ -87,6 +87,21 @@ async def test_a_member_is_greeted_before_it_hears_anything(autojump_clock: Mock
             assert member.greeting.member_id == own.member_id
 
 
+async def test_what_a_client_said_before_it_went_is_stored_although_it_cannot_be_greeted(
+    autojump_clock: MockClock,
+) -> None:
+    async with open_house() as house:
+        room = await house.repository.make_room()
+        connection = FakeConnection()
+        connection.says(frame(ID, "hello"))
+        connection.hangs_up()
+        visit = await house.visit(room, connection=connection, subprotocol=V1)
+        await visit.ends()
+        await house.stop()
+        types = [message.type for message in await house.repository.log(room)]
+        assert types == [MessageType.JOINED, MessageType.CHAT, MessageType.LEFT]
+
+
 async def test_a_message_is_stored_under_the_id_that_its_client_chose(
     autojump_clock: MockClock,
 ) -> None:
