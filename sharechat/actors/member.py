@@ -94,18 +94,21 @@ class Member:
         self._listening = False
         # Whether `listen` has been told to drain the connection and has yet to do so.
         self._drain_requested = False
+        # The seq up to which `_catch_up` has sent the log. The room may be behind it.
+        self._caught_up_to = 0
         # Set once nothing that is sent from now on can come before the member's own `joined`.
         self._welcomed = trio.Event()
         self._talk = Talk(
             identity,
             connection,
-            room,
+            room.id,
             journal,
             policy,
             sources,
             subprotocol,
             shared_bucket or TokenBucket(0, 1),
             self._welcomed,
+            self._position,
             self.deliver,
         )
 
@@ -243,6 +246,10 @@ class Member:
             self._mailbox.close()
             self._welcomed.set()  # Nothing is sent any more that could come too early.
 
+    def _position(self) -> int:
+        """Return the seq up to which the client has been sent the log, or will be next."""
+        return max(self._room.position, self._caught_up_to)
+
     async def _catch_up(self, after: int) -> None:
         """Send the log past `after` page by page, until the room can go on without a gap."""
         limit = self._policy.read_limit
@@ -268,6 +275,7 @@ class Member:
             batch = Batch([entry.message for entry in entries])
             with self._history.holding(batch.size):
                 await self._connection.drain()
+                self._caught_up_to = after + len(entries)
                 self._connection.offer(batch)
                 await self._connection.drain()
         return len(entries)

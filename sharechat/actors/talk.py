@@ -9,11 +9,10 @@ import trio
 
 from sharechat.actors.journal import Journal
 from sharechat.actors.policy import Policy
-from sharechat.actors.room import Room
 from sharechat.domain import messages
 from sharechat.domain.batch import Batch
 from sharechat.domain.errors import ConnectionClosedError, NotStoredError, SharechatError
-from sharechat.domain.ids import MessageId
+from sharechat.domain.ids import MessageId, RoomId
 from sharechat.domain.messages import Draft, Entry, Identity
 from sharechat.domain.ports import Connection
 from sharechat.domain.sources import Sources
@@ -27,7 +26,8 @@ class Talk:
     """A part of a member, which `Member.broadcast` runs.
 
     `shared_bucket` limits all members of one address. What concerns this client alone, such
-    as a failure, goes to `deliver`, but only once `welcomed` is set.
+    as a failure, goes to `deliver`, but only once `welcomed` is set. `position` returns the seq
+    up to which the client has been sent the log, or will be before anything else.
     """
 
     __slots__ = (
@@ -36,7 +36,8 @@ class Talk:
         "_identity",
         "_journal",
         "_policy",
-        "_room",
+        "_position",
+        "_room_id",
         "_shared_bucket",
         "_sources",
         "_subprotocol",
@@ -47,24 +48,26 @@ class Talk:
         self,
         identity: Identity,
         connection: Connection,
-        room: Room,
+        room_id: RoomId,
         journal: Journal,
         policy: Policy,
         sources: Sources,
         subprotocol: Subprotocol,
         shared_bucket: TokenBucket,
         welcomed: trio.Event,
+        position: Callable[[], int],
         deliver: Callable[[Batch], object],
     ) -> None:
         self._identity = identity
         self._connection = connection
-        self._room = room
+        self._room_id = room_id
         self._journal = journal
         self._policy = policy
         self._sources = sources
         self._subprotocol = subprotocol
         self._shared_bucket = shared_bucket
         self._welcomed = welcomed
+        self._position = position
         self._deliver = deliver
 
     async def run(self) -> NoReturn:
@@ -83,7 +86,7 @@ class Talk:
                 await connection.pause(pause)
             if connection.gone:
                 await self._store_the_rest(text)
-            position = self._room.position
+            position = self._position()
             try:
                 draft = self._draft(text)
                 entry = await self._journal.store(draft)
@@ -102,7 +105,7 @@ class Talk:
 
     def _chat(self, id_: MessageId | None, text: str) -> Draft:
         id_ = id_ or self._sources.message_id()
-        return messages.chat(id_, self._room.id, self._identity, text)
+        return messages.chat(id_, self._room_id, self._identity, text)
 
     async def _fail(self, draft: Draft, reason: SharechatError) -> None:
         await self._welcomed.wait()
@@ -111,10 +114,10 @@ class Talk:
     async def _repeat(self, entry: Entry) -> None:
         """Send the client a message that it has said again and that had been stored before.
 
-        If the room has yet to deliver the message, the client hears it then, in its place.
+        If the client has yet to be sent the message in its place in the log, it hears it then.
         """
         await self._welcomed.wait()
-        if entry.seq <= self._room.position:
+        if entry.seq <= self._position():
             self._deliver(Batch([entry.message]))
 
     async def _store_the_rest(self, text: str) -> NoReturn:

@@ -6,11 +6,12 @@ from uuid import uuid4
 import pytest
 from trio.testing import MockClock, wait_all_tasks_blocked
 
+from sharechat.actors.policy import Policy
 from sharechat.domain.ids import MemberId, MessageId, RoomId
 from sharechat.domain.messages import Identity, Message, MessageType, RoomInfo, to_json
 from sharechat.domain.subprotocols import MalformedError, SharechatV1
 from tests.harness.connection import FakeConnection
-from tests.harness.house import House, open_house
+from tests.harness.house import House, RemoteMember, open_house
 from tests.harness.waiting import until
 
 V1 = SharechatV1(max_bytes=20)
@@ -183,6 +184,25 @@ async def test_a_newcomer_that_says_a_stored_message_again_is_answered(
         newcomer.says(frame(ID, "hello"))
         await newcomer.hears("hello")
         assert newcomer.received[-1] == first.received[1]
+
+
+async def test_a_repeat_is_answered_although_the_room_has_yet_to_deliver_the_original(
+    autojump_clock: MockClock,
+) -> None:
+    """A client that comes back with `?after=` may have heard more of the log than its room."""
+    patient = Policy(message_rate=0, gap_patience=1000, follow_interval=10_000)
+    async with open_house(policy=patient) as house:
+        room = await house.repository.make_room()
+        other = await house.join(room)
+        there = RemoteMember(house.repository, room)
+        await there.joins()
+        said, last = await there.says("hello", "last")
+        # The room hears the client's `joined`, and waits for the entries before it.
+        back = await join(house, room, after=last.message)
+        back.says(frame(said.message.id, "hello"))
+        await back.hears("hello")
+        assert back.received[-1] == said.message
+        assert other.texts[1:] == []
 
 
 async def test_a_message_that_failed_may_be_said_again_with_the_same_id(
