@@ -23,9 +23,12 @@ from tests.harness.connection import FakeConnection
 from tests.harness.pair import LIMIT, websockets
 from tests.harness.peer import Peer, frame, text
 from tests.harness.waiting import until
-from tests.simulation.client import Reading, SimConnection
+from tests.simulation.authors import Author
+from tests.simulation.client import Reading
+from tests.simulation.connection import SimConnection
 from tests.simulation.process import SimProcess
 from tests.simulation.queue import Bus
+from tests.simulation.state import Said
 from tests.simulation.truth import Truth
 from tests.simulation.world import World
 
@@ -163,7 +166,7 @@ class _SimClient:
         connection.reads_as(Reading.STALLED)
 
     async def says(self, *texts: str) -> None:
-        self._connection.says_texts(*texts)
+        self._connection.sends(*(Said(text, text) for text in texts))
 
     async def hears(self, count: int) -> list[str]:
         self._connection.reads_as(Reading.EAGER)
@@ -191,7 +194,8 @@ async def simulated(*, always_waits: bool) -> AsyncIterator[Ends]:
         world = World(nursery, seed=1)
         world.truth, world.bus = Truth(world), Bus(world)
         process = SimProcess(world, Policy())
-        connection = SimConnection(world, process, RoomId("room"), always_waits=always_waits)
+        author = Author(world, RoomId("room"))
+        connection = SimConnection(world, process, author, always_waits=always_waits)
         yield Ends(connection, _SimClient(connection))
         assert not world.violations
         nursery.cancel_scope.cancel()

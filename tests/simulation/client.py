@@ -1,4 +1,4 @@
-"""One client and its connection: the client's end, the network, and the server's end."""
+"""The client's end of a connection, and the network between the two ends."""
 
 import enum
 import math
@@ -6,25 +6,11 @@ from collections import deque
 
 import trio
 
-from sharechat.domain.batch import Batch
-from sharechat.domain.errors import ConnectionClosedError
-from sharechat.domain.ids import MessageId, RoomId
-from sharechat.domain.messages import Message, to_json
-from sharechat.domain.outcomes import Close
-from tests.simulation.state import ClientState, ProcessState
+from sharechat.domain.ids import MessageId
+from sharechat.domain.messages import Message, MessageType, Welcome
+from tests.simulation.authors import Author
+from tests.simulation.state import ClientState, ProcessState, Said
 from tests.simulation.world import World
-
-_SOCKET = 6
-"""Messages that the kernels between server and client hold."""
-
-_OUTGOING = 4
-"""Messages that wait in the server before `offer` returns False."""
-
-_STALL = 10.0
-"""Seconds without progress after which the real connection aborts."""
-
-_CLOSE = 3.0
-"""Seconds after which the real connection gives up on a closing handshake."""
 
 
 class Reading(enum.Enum):
@@ -33,52 +19,66 @@ class Reading(enum.Enum):
     STALLED = enum.auto()
 
 
-class SimConnection(ClientState):
-    """The server's end implements the port `Connection`; the other methods are the client's."""
+class SimClient(ClientState):
+    """One connection of an author: what is said over it, how it is read, and how it is lost."""
+
+    author: Author
 
     def __init__(
         self,
         world: World,
         process: ProcessState,
-        room_id: RoomId,
+        author: Author,
         *,
         after: MessageId | None = None,
-        always_waits: bool = False,
         pace: float | None = None,
     ) -> None:
-        super().__init__(len(world.connections), process, room_id, after)
+        super().__init__(len(world.connections), process, author, after)
         world.connections.append(self)
+        author.connection = self
+        self.subprotocol = author.subprotocol
         self._world = world
-        self._always_waits = always_waits
         self._reset = False
         self._reading = Reading.EAGER
-        # Messages in the kernels, which the client has not read.
-        self._socket: deque[Message] = deque()
-        # Messages in the server, which the kernel has not taken.
-        self._outgoing: deque[Message] = deque()
-        self._draining = False
-        self._rng = world.rng(f"connection {self.number}")
+        # What is in the kernels, and the client has not read.
+        self._socket: deque[Message | Welcome] = deque()
+        # The furthest place in the log of all that the client has read.
+        self._position = 0
         self._changed = trio.Event()
         self._arrived = trio.Event()
-        self._texts, self._inbox = trio.open_memory_channel[str](math.inf)
+        self._texts, self._inbox = trio.open_memory_channel[Said](math.inf)
         if pace is not None:
             self.dawdles(pace)
             self.pace = pace
 
-    # The client's end.
-
     def says(self, count: int) -> None:
-        """Send some texts that no other client sends."""
-        self.says_texts(*(f"{self.number}.{len(self.sent) + n}" for n in range(count)))
+        """Send some texts that were never sent before."""
+        self.sends(*(self.author.new() for _ in range(count)))
 
     def says_badly(self, flaw: str) -> None:
         """Send a text that cannot be stored."""
-        self.says_texts(f"{self.number}.{len(self.sent)}{flaw}")
+        self.sends(self.author.new(flaw))
 
-    def says_texts(self, *texts: str) -> None:
-        for text in texts:
-            self._texts.send_nowait(text)
-            self.sent.append(text)
+    def says_malformed(self, variant: int) -> None:
+        """Send a frame that the subprotocol does not allow."""
+        self.sends(self.author.malformed(variant))
+
+    def repeats(self, variant: int) -> None:
+        """Say something again, whether or not it was acknowledged."""
+        self.sends(self.author.repeat(variant))
+
+    def says_again(self, *, failed: bool = False) -> None:
+        """Say again what is not acknowledged, or only that of it which has failed."""
+        kept = self.author.unacknowledged()
+        self.sends(*(said for said in kept if not failed or said.id in self.author.failed))
+
+    def sends(self, *frames: Said) -> None:
+        """Send frames; the network keeps any number of them for the server."""
+        for said in frames:
+            self._texts.send_nowait(said)
+            self.sent.append(said.text)
+            if said.id is not None:
+                self.author.failed.discard(said.id)
 
     def closes(self) -> None:
         """Close the connection properly; the server notices immediately."""
@@ -130,118 +130,33 @@ class SimConnection(ClientState):
 
     def _hear(self) -> None:
         message = self._socket.popleft()
+        if isinstance(message, Welcome):
+            self._hear_welcome(message)
+            return
+        if self.author.chooses_ids and self.welcome is None:
+            self._world.report_violation(f"{self} heard {message.text!r} before its welcome")
         self.heard.append((trio.current_time(), message))
         self._world.note("hears", self.number, message.type, message.id)
+        self.awaited.discard(message.id)
+        self.author.hears(message)
+        seq = self._world.truth.seqs.get(message.id, 0)
+        if message.type is not MessageType.FAILED and seq > self._position:
+            self._position = seq
+            self.last_heard = self.author.last_heard = message.id
+
+    def _hear_welcome(self, welcome: Welcome) -> None:
+        if not self.author.chooses_ids or self.welcome is not None:
+            self._world.report_violation(f"{self} heard a welcome that it does not expect")
+        self.welcome = welcome
+        self._world.note("is welcomed", self.number, welcome.member_id)
 
     def _change(self) -> None:
         self._changed.set()
         self._changed = trio.Event()
 
-    def _arrive(self, message: Message) -> None:
+    def _arrive(self, message: Message | Welcome) -> None:
         self._socket.append(message)
         self._arrived.set()
         self._arrived = trio.Event()
         if self._reading is Reading.EAGER:
             self._hear()
-
-    # The server's end: see `sharechat.domain.ports.Connection`.
-
-    def _raise_if_closed(self) -> None:
-        if self._reset or self.closed_at is not None:
-            raise ConnectionClosedError
-
-    async def receive(self) -> str:
-        while len(self.settled_at) < len(self.consumed):
-            self.settled_at.append(trio.current_time())
-        await self.process.halt_if_dead()
-        try:
-            text = await self._inbox.receive()
-        except (trio.EndOfChannel, trio.ClosedResourceError):
-            raise ConnectionClosedError from None
-        await self.process.halt_if_dead()
-        self.consumed.append(text)
-        self.consumed_at.append(trio.current_time())
-        self.submitted_at.append(trio.current_time())
-        return text
-
-    @property
-    def gone(self) -> bool:
-        return self._reset
-
-    async def pause(self, seconds: float) -> None:
-        with trio.move_on_after(seconds):
-            while not self._reset:
-                await self._changed.wait()
-        await self.process.halt_if_dead()
-        self.submitted_at[-1] = trio.current_time()
-
-    def offer(self, batch: Batch) -> bool:
-        self._raise_if_closed()
-        if self._outgoing and len(self._outgoing) + len(batch.messages) > _OUTGOING:
-            return False
-        # There is no greeting: the simulation's clients speak plain text.
-        self._outgoing += [m for m in batch.messages if isinstance(m, Message)]
-        if not self._always_waits:
-            # A write may be partial although there is room.
-            partial = self._rng.random() < 0.1
-            self._write(self._rng.randrange(_SOCKET) if partial else _SOCKET)
-        return True
-
-    @property
-    def backlog(self) -> int:
-        return sum(len(to_json(message)) for message in self._outgoing)
-
-    def _write(self, limit: int) -> int:
-        """Hand up to `limit` messages to the kernel; return how many it took."""
-        written = 0
-        while self._outgoing and written < limit and len(self._socket) < _SOCKET:
-            self._arrive(self._outgoing.popleft())
-            written += 1
-        return written
-
-    async def drain(self) -> None:
-        if self._draining:
-            self._world.report_violation(f"{self}: two drains at once")
-        self._draining = True
-        try:
-            await self.process.halt_if_dead()
-            await trio.lowlevel.checkpoint()
-            self._raise_if_closed()
-            while self._outgoing:
-                if not self._write(len(self._outgoing)):
-                    await self._progress()
-                self._raise_if_closed()
-        finally:
-            self._draining = False
-
-    async def _progress(self) -> None:
-        """Wait until the client has read something, or abort when it has not for too long."""
-        with trio.move_on_after(_STALL) as stall:
-            await self._changed.wait()
-        if stall.cancelled_caught and self.gone_at is None:
-            self._world.note("aborted", self.number)
-            self.aborted = True
-            self.gone_at = trio.current_time()
-            self._notice()
-
-    async def aclose(self, close: Close | None = None) -> None:
-        if self.closed_at is None:
-            self.closed_at = trio.current_time()
-            self.close = close
-            self._world.note("closed", self.number, close and close.code)
-            self._texts.close()
-            self._change()
-            if not self.process.dead:
-                # While the client does not read, the closing handshake does not get through, and
-                # the adapter gives up on it.
-                with trio.move_on_after(_CLOSE, shield=True):
-                    while self._reading is Reading.STALLED and not self._reset:
-                        await self._changed.wait()
-        await trio.lowlevel.cancel_shielded_checkpoint()
-
-    def break_off(self) -> None:
-        """Close the connection as the kernel does when the process has died."""
-        if self.closed_at is None:
-            self.closed_at = trio.current_time()
-            self._world.note("broken off", self.number)
-        self._change()

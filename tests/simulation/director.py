@@ -4,13 +4,13 @@ import trio
 
 from sharechat.domain.ids import RoomId
 from sharechat.domain.messages import RoomInfo
-from tests.simulation.client import Reading, SimConnection
+from tests.simulation.crowd import Crowd
 from tests.simulation.faults import Fault
 from tests.simulation.history import DURATIONS, Action, History, Op
 from tests.simulation.process import SimProcess
 from tests.simulation.queue import Bus
 from tests.simulation.quiescence import why_not_quiescent
-from tests.simulation.truth import POISON, Truth
+from tests.simulation.truth import Truth
 from tests.simulation.world import World
 
 _KEY = b"the hash of a key"
@@ -18,9 +18,6 @@ _ROOMS = 2
 _MAX_PROCESSES = 4
 _QUIESCENT_WITHIN = 45
 """Seconds after the last fault: a lease runs out, members are reconciled, and a margin."""
-_PACE = 0.15
-"""Seconds between two messages that a client reads who catches up."""
-
 _GIVING_UP = 5
 """Seconds that closing a connection takes whose client does not read."""
 
@@ -29,7 +26,7 @@ _STOP_WITHIN = 30
 
 
 class Director:
-    """Plays one history in one world, with the processes and clients that it creates."""
+    """Plays one history in one world, with the processes that it creates and the Crowd."""
 
     def __init__(self, world: World, history: History) -> None:
         self._world = world
@@ -37,7 +34,7 @@ class Director:
         self._bus = Bus(world)
         self._truth = Truth(world)
         self._processes: list[SimProcess] = []
-        self._clients: list[SimConnection] = []
+        self._crowd = Crowd(world)
         self._rooms_made = 0
 
     async def play(self) -> None:
@@ -52,7 +49,9 @@ class Director:
                 await trio.sleep(op.delay)
                 world.note(op.action, op.target, op.variant)
                 await self._do(op)
-            await self._become_quiescent()
+            async with trio.open_nursery() as nursery:
+                await self._become_quiescent(nursery)
+                nursery.cancel_scope.cancel()
             await self._stop()
             bus_nursery.cancel_scope.cancel()
         # Only the clients' timers are left.
@@ -65,7 +64,7 @@ class Director:
             await self._start()
         await trio.sleep(0.01)
         for number in range(self._history.initial_members):
-            self._join(self._processes[number % self._history.processes], number // 2)
+            self._crowd.join(self._processes[number % self._history.processes], number)
 
     async def _make_room(self) -> None:
         room_id = RoomId(f"room-{self._rooms_made}")
@@ -79,17 +78,6 @@ class Director:
         process = SimProcess(self._world, self._history.policy)
         self._processes.append(process)
         await self._world.nursery.start(process.run)
-
-    def _join(self, process: SimProcess, variant: int) -> None:
-        """Make a new client join a room."""
-        room_id = self._world.rooms[variant % _ROOMS]
-        always_waits = variant % 8 == 7
-        client = SimConnection(self._world, process, room_id, always_waits=always_waits)
-        self._visit(client, process)
-
-    def _visit(self, client: SimConnection, process: SimProcess) -> None:
-        self._clients.append(client)
-        process.visit(client)
 
     async def _do(self, op: Op) -> None:
         faults = self._world.faults
@@ -125,11 +113,11 @@ class Director:
     ) -> None:
         match op.action:
             case Action.JOIN:
-                self._join(process, op.variant)
+                self._crowd.join(process, op.variant)
             case Action.RETURN:
-                self._return(process, op.variant)
+                self._crowd.come_back(process, op.variant)
             case Action.CATCH_UP:
-                self._catch_up(process, op.variant)
+                self._crowd.catch_up(process, op.variant)
             case Action.DELETE:
                 room_id = self._world.rooms.pop(op.variant % _ROOMS)
                 process.ask_to_delete(room_id, _KEY)
@@ -145,32 +133,7 @@ class Director:
             case Action.CUT:
                 self._cut(process.number, duration, strength)
             case _:
-                here = [c for c in self._clients if c.here]
-                if here:
-                    self._do_as_client(op, here[op.target % len(here)], duration)
-
-    def _do_as_client(self, op: Op, client: SimConnection, duration: float) -> None:
-        match op.action:
-            case Action.TALK:
-                client.says(op.variant % 5 + 1)
-            case Action.BURST:
-                client.says(op.variant % 16 + 1)
-            case Action.BAD_TEXT:
-                client.says_badly(("\0", POISON)[op.variant % 2])
-                client.says(op.variant % 3)
-            case Action.LAST_WORDS:
-                client.says(op.variant % 8 + 1)
-                client.closes()
-            case Action.CLOSE:
-                client.closes()
-            case Action.VANISH:
-                client.vanishes(duration)
-            case Action.STALL:
-                client.reads_as(Reading.STALLED)
-            case Action.DAWDLE:
-                client.dawdles(max(0.05, duration / 20))
-            case Action.READ_ON:
-                client.reads_as(Reading.EAGER)
+                self._crowd.act(op, duration)
 
     async def _distract(self, duration: float) -> None:
         """Keep telling each follower that it may have missed something about an unknown room."""
@@ -179,25 +142,6 @@ class Director:
                 await trio.sleep(2)
                 for queue in self._bus.queues:
                     queue.misses(RoomId("room-elsewhere"))
-
-    def _return(self, process: SimProcess, variant: int) -> None:
-        """Make a client lose its connection, if it has one, and come back to hear the rest."""
-        candidates = [c for c in self._clients if c.last_heard and c.room_id in self._world.rooms]
-        if not candidates:
-            return
-        old = candidates[variant % len(candidates)]
-        old.vanishes(DURATIONS[variant % len(DURATIONS)])
-        new = SimConnection(self._world, process, old.room_id, after=old.last_heard)
-        self._visit(new, process)
-
-    def _catch_up(self, process: SimProcess, variant: int) -> None:
-        """Make a client come back after a long time, and read slowly but steadily."""
-        room_id = self._world.rooms[variant % _ROOMS]
-        log = self._truth.log[room_id]
-        if log:
-            after = log[variant // _ROOMS % len(log)].entry.message.id
-            client = SimConnection(self._world, process, room_id, after=after, pace=_PACE)
-            self._visit(client, process)
 
     def _cut(self, process: int | None, duration: float, strength: int) -> None:
         cut = self._world.faults.begin(Fault.CUT, process, duration, strength % 2)
@@ -208,7 +152,7 @@ class Director:
         for queue in self._bus.queues:
             queue.restore()
 
-    async def _become_quiescent(self) -> None:
+    async def _become_quiescent(self, nursery: trio.Nursery) -> None:
         """End all faults and wait until nothing more has to happen."""
         world = self._world
         await trio.sleep(self._history.patience)
@@ -219,6 +163,7 @@ class Director:
         self._restore()
         if not any(process.up for process in world.processes):
             await self._start()
+        nursery.start_soon(self._crowd.insist, self._processes)
         await trio.sleep(1)
         await self._wait_until_quiescent("not quiescent", _QUIESCENT_WITHIN)
         world.note("quiescent")

@@ -8,6 +8,7 @@ from sharechat.domain.messages import Message, MessageType
 from tests.simulation.closing import closed_for_a_reason
 from tests.simulation.deadlines import kept_deadlines
 from tests.simulation.history import History
+from tests.simulation.repeats import answers_are_copies, in_place, is_welcomed
 from tests.simulation.state import ClientState
 from tests.simulation.texts import (
     failures_are_for_a_reason,
@@ -27,6 +28,8 @@ def check(world: World, history: History) -> Iterator[str]:
     for connection in world.connections:
         log = logs[connection.room_id]
         yield from _check_heard(connection, log)
+        yield from answers_are_copies(connection, log)
+        yield from is_welcomed(connection)
         yield from said_is_answered(world, connection, log)
         yield from failures_are_for_a_reason(world, connection)
         yield from last_words_are_stored(world, connection, log)
@@ -40,8 +43,12 @@ def _check_log(world: World, room_id: RoomId, log: Sequence[Message]) -> Iterato
     """Each member joins once, talks and leaves once, and said what is stored as its message."""
     here: set[str] = set()
     ever: set[str] = set()
+    ids: set[str] = set()
     for seq, message in enumerate(log, 1):
         who = message.member_id
+        if message.id in ids:
+            yield f"{room_id} {seq}: {message.id} was stored twice"
+        ids.add(message.id)
         match message.type:
             case MessageType.JOINED:
                 if who in ever:
@@ -54,12 +61,20 @@ def _check_log(world: World, room_id: RoomId, log: Sequence[Message]) -> Iterato
                 here.discard(who)
             case MessageType.CHAT if message.text not in world.member[who].consumed:
                 yield f"{room_id} {seq}: {who} never said {message.text!r}"
+            case MessageType.CHAT if not _has_its_id(world, message):
+                yield f"{room_id} {seq}: {message.text!r} was said with another id"
             case MessageType.FAILED:
                 yield f"{room_id} {seq}: a failure was stored"
     if here and room_id not in world.dead_rooms:
         yield f"{room_id}: still members at the end: {sorted(here)}"
     if any(earlier.sent > later.sent for earlier, later in pairwise(log)):
         yield f"{room_id}: time went back"
+
+
+def _has_its_id(world: World, message: Message) -> bool:
+    """Return whether a text is stored with the id that its author has chosen."""
+    chosen = world.member[message.member_id].author.chooses_ids
+    return not chosen or world.said.get(message.id) == message.text
 
 
 def _check_heard(connection: ClientState, log: Sequence[Message]) -> Iterator[str]:
@@ -80,6 +95,7 @@ def _check_heard(connection: ClientState, log: Sequence[Message]) -> Iterator[st
         start = ids.index(first.id) if first.id in ids else 0
     else:
         start = ids.index(connection.after) + 1
+    heard = in_place(connection, heard, log, start)
     expected = log[start : start + len(heard)]
     if heard != expected:
         pairs = enumerate(zip(heard, expected, strict=False))

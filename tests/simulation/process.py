@@ -6,7 +6,7 @@ from sharechat.actors.controller import Controller
 from sharechat.actors.policy import Policy
 from sharechat.domain.errors import RoomNotFoundError, SharechatError, UnavailableError
 from sharechat.domain.ids import RoomId
-from tests.simulation.client import SimConnection
+from tests.simulation.connection import SimConnection
 from tests.simulation.faults import Fault, UnexpectedError
 from tests.simulation.repository import SimRepository
 from tests.simulation.sources import SimSources
@@ -98,7 +98,9 @@ class SimProcess(ProcessState):
         connection.accepted_at = trio.current_time()
         serving.set(connection)
         try:
-            await self.controller.serve_room(info, connection, after=after)
+            await self.controller.serve_room(
+                info, connection, after=after, subprotocol=connection.subprotocol
+            )
         except Exception as error:  # noqa: BLE001 - any exception is a violation
             self._world.report_violation(f"{connection}: serve_room raised {error!r}")
         if connection.closed_at is None:

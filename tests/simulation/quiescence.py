@@ -10,7 +10,8 @@ def why_not_quiescent(world: World) -> str:
     """Return why the world is not quiescent, or an empty string if it is.
 
     It is quiescent when the stored members are those who are connected, every client that reads
-    has heard the whole log, and the server waits for each client's next text.
+    has heard the whole log, the server waits for each client's next text, and whoever chooses ids
+    has been told what became of each message, and that all of them are stored.
     """
     return "; ".join(_reasons(world))
 
@@ -35,6 +36,11 @@ def _reasons(world: World) -> Iterator[str]:
         if connection.room_id not in connection.process.subscribed:
             yield f"{connection} is in a room that its process is not subscribed to"
         yield from _reasons_of_client(world, connection)
+    for author in world.authors:
+        client = author.connection
+        reads = client is not None and (client.reads or not client.here)
+        if author.kept and reads and author.room_id not in world.dead_rooms:
+            yield f"{author} does not know whether {list(author.kept)} are stored"
 
 
 def _reasons_of_client(world: World, connection: ClientState) -> Iterator[str]:
@@ -45,3 +51,5 @@ def _reasons_of_client(world: World, connection: ClientState) -> Iterator[str]:
         yield f"{connection} has not heard the end of {connection.room_id}"
     if connection.unanswered:
         yield f"the server has not received or finished all texts of {connection}"
+    if connection.awaited:
+        yield f"{connection} has heard nothing of {sorted(connection.awaited)}"

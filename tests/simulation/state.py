@@ -1,13 +1,14 @@
-"""What the parts of a simulation know of its processes and clients: plain data, no behaviour."""
+"""What the parts of a simulation know of its processes, authors and clients: plain data."""
 
 from collections import defaultdict
 from collections.abc import Mapping
 from contextvars import ContextVar
+from typing import NamedTuple
 
 import trio
 
 from sharechat.domain.ids import MemberId, MessageId, ProcessId, RoomId
-from sharechat.domain.messages import Message, MessageType
+from sharechat.domain.messages import Message, Welcome
 from sharechat.domain.outcomes import Close
 
 
@@ -64,19 +65,57 @@ class ProcessState:
             await trio.sleep_forever()
 
 
+class Said(NamedTuple):
+    """What a client sends in one frame."""
+
+    frame: str
+    text: str
+    """The text of the message; for a malformed frame, the frame itself."""
+    id: MessageId | None = None
+    """The id that the client has chosen."""
+
+
+class AuthorState:
+    """What one person said in one room, over one connection after the other."""
+
+    def __init__(self, number: int, room_id: RoomId, *, chooses_ids: bool = False) -> None:
+        self.number = number
+        self.room_id = room_id
+        self.chooses_ids = chooses_ids
+        """Whether the author speaks `sharechat.v1`."""
+        self.connection: ClientState | None = None
+        """The newest connection."""
+        self.last_heard: MessageId | None = None
+        """The message that lies furthest in the log of all that the author has read."""
+        self.kept: dict[MessageId, Said] = {}
+        """What the author has said and does not know to be stored, in order."""
+        self.failed: set[MessageId] = set()
+        """Those of them that were reported to have failed, and were not said again."""
+
+    def __repr__(self) -> str:
+        return f"author {self.number}"
+
+
 class ClientState:
     """What one client did and received, and how far the server has served it."""
 
     def __init__(
-        self, number: int, process: ProcessState, room_id: RoomId, after: MessageId | None
+        self, number: int, process: ProcessState, author: AuthorState, after: MessageId | None
     ) -> None:
         self.number = number
         self.process = process
-        self.room_id = room_id
+        self.author = author
+        self.room_id = author.room_id
         self.after = after
         self.member_id: MemberId | None = None
         self.heard: list[tuple[float, Message]] = []
         """Each message that the client has read, and when."""
+        self.welcome: Welcome | None = None
+        """What the client was told first, if it speaks `sharechat.v1`."""
+        self.last_heard: MessageId | None = None
+        """The message that lies furthest in the log of all that the client has read."""
+        self.awaited: set[MessageId] = set()
+        """Ids that the server has received, and that the client has not heard since."""
         self.sent: list[str] = []
         """The texts that the client has sent."""
         self.consumed: list[str] = []
@@ -131,12 +170,6 @@ class ClientState:
     def unanswered(self) -> bool:
         """Whether the server has not finished with everything that the client sent."""
         return len(self.sent) > self.settled
-
-    @property
-    def last_heard(self) -> MessageId | None:
-        """The id of the last stored message that the client has read."""
-        stored = (m.id for _, m in reversed(self.heard) if m.type is not MessageType.FAILED)
-        return next(stored, None)
 
 
 serving: ContextVar[ClientState] = ContextVar("serving")

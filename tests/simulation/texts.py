@@ -25,6 +25,8 @@ def said_is_answered(
     for text, times in Counter(said).items():
         if times > 1:
             yield f"{connection}: {text!r} was stored {times} times"
+    # What is said again may have been stored over an earlier connection.
+    stored = {m.text for m in log} if connection.author.chooses_ids else said
     failed = {world.said[m.id] for _, m in connection.heard if m.type is MessageType.FAILED}
     kept = [text for text in said if text not in failed]
     # If the client read everything, it knows which of its messages failed. A message that failed
@@ -37,7 +39,7 @@ def said_is_answered(
     # The failure of its last message may have come while the connection was being closed.
     answered = connection.settled - (connection.closed_at is not None)
     for text in connection.consumed[: max(0, answered)]:
-        if text not in failed and text not in said:
+        if text not in failed and text not in stored:
             yield f"{connection}: {text!r} was lost, and the client was not told"
 
 
@@ -49,7 +51,9 @@ def failures_are_for_a_reason(world: World, connection: ClientState) -> Iterator
         text, began = world.said[message.id], at - Policy.store_timeout - 20
         faults = world.faults
         number = connection.process.number
-        if message.text == AWAY:
+        if text in world.malformed:
+            justified = world.malformed[text] in message.text
+        elif message.text == AWAY:
             justified = faults.between(began, at, STALLS, number)
         elif message.text == BROKEN:
             justified = POISON in text or faults.between(began, at, {Fault.ERRORS}, number)
@@ -77,10 +81,12 @@ def last_words_are_stored(
     calm = process.calm_from(since, until - since) <= max(since, process.up_at or 0)
     if not calm or removed_at < until:
         return
-    stored = {m.text for m in log if m.member_id == connection.member_id}
+    of_anyone = connection.author.chooses_ids
+    stored = {m.text for m in log if of_anyone or m.member_id == connection.member_id}
     answered = sum(at < since for at in connection.settled_at)
     for text in connection.sent[answered:]:
-        if not ("\0" in text or POISON in text or text in stored):
+        flawed = "\0" in text or POISON in text or text in world.malformed
+        if not flawed and text not in stored:
             yield f"{connection}: {text!r} was lost when the client went"
 
 

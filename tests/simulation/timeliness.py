@@ -34,7 +34,8 @@ def heard_in_time(world: World) -> Iterator[str]:
 
 def _check(world: World, connection: ClientState, since: float) -> Iterator[str]:
     """A client that reads hears each message soon after it was stored."""
-    heard = {m.id: at for at, m in connection.heard if m.type is not MessageType.FAILED}
+    # The answer to what is said again comes after the copy in the log.
+    heard = {m.id: at for at, m in reversed(connection.heard) if m.type is not MessageType.FAILED}
     log = world.truth.log[connection.room_id]
     own = next((c for c in log if c.entry.message.member_id == connection.member_id), None)
     if own is None:

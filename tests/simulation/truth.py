@@ -14,7 +14,7 @@ from sharechat.domain.messages import Draft, Entry, Identity, MessageType, RoomI
 from sharechat.domain.ports import Refusal
 from tests.simulation.faults import Fault, UnexpectedError
 from tests.simulation.sources import SimSources
-from tests.simulation.state import ClientState, ProcessState
+from tests.simulation.state import AuthorState, ClientState, ProcessState
 from tests.simulation.world import Commit, World
 
 POISON = "poison"
@@ -35,6 +35,7 @@ class Truth(MemoryRepository):
         super().__init__(_StoreSources(world))
         self._world = world
         self.log: dict[RoomId, list[Commit]] = {}
+        self.seqs: dict[MessageId, int] = {}
         self.created_at: dict[RoomId, float] = {}
         self._members: defaultdict[RoomId, set[MemberId]] = defaultdict(set)
         self.left_through: dict[MemberId, int] = {}
@@ -56,7 +57,7 @@ class Truth(MemoryRepository):
         """Give a new room a log of `number` entries, of a member that has left again."""
         author = Identity(MemberId(f"author of {room_id}"), "Grey Owl")
         process_id = ProcessId(f"archive of {room_id}")
-        client = ClientState(-1, ProcessState(-1), room_id, None)
+        client = ClientState(-1, ProcessState(-1), AuthorState(-1, room_id), None)
         client.gone_at = trio.current_time()
         self._world.process_of[process_id] = client.process
         self._world.member[author.id] = client
@@ -83,6 +84,7 @@ class Truth(MemoryRepository):
     def _record(self, draft: Draft, entry: Entry, process_id: ProcessId) -> None:
         process = self._world.process_of[process_id]
         self.log[draft.room_id].append(Commit(entry, trio.current_time(), process.number))
+        self.seqs.setdefault(draft.id, entry.seq)
         self._world.note("stored", process.number, entry.seq, draft.text)
         if draft.type is MessageType.JOINED:
             self._members[draft.room_id].add(draft.member.id)

@@ -13,7 +13,7 @@ from sharechat.domain.messages import Entry
 from sharechat.domain.ports import Queue, Repository
 from tests.simulation.faults import Faults
 from tests.simulation.freezing import Freezer
-from tests.simulation.state import ClientState, ProcessState
+from tests.simulation.state import AuthorState, ClientState, ProcessState
 
 _MAX_CALLS = 50_000
 """More calls of the Repository than any history needs; this ends an actor that spins."""
@@ -40,6 +40,11 @@ class Store(Repository, Protocol):
     @property
     def log(self) -> Mapping[RoomId, Sequence[Commit]]:
         """The log of each room that ever existed."""
+        ...
+
+    @property
+    def seqs(self) -> Mapping[MessageId, int]:
+        """The place of each message in the log of its room."""
         ...
 
     @property
@@ -88,6 +93,7 @@ class World:
         self.faults = Faults()
         self.freezer = Freezer()
         self.processes: list[ProcessState] = []
+        self.authors: list[AuthorState] = []
         self.connections: list[ClientState] = []
         self.rooms: list[RoomId] = []
         self.dead_rooms: dict[RoomId, float] = {}
@@ -97,6 +103,8 @@ class World:
         self.process_ids, self.member_ids, self.message_ids = count(), count(), count()
         self.said: dict[MessageId, str] = {}
         """The text of each message that a client sent."""
+        self.malformed: dict[str, str] = {}
+        """For each malformed frame, what the answer to it must say."""
         self.unfinished = 0
         """Calls that a fault delays, and commits that continue after their callers gave up."""
         self.calls = 0
