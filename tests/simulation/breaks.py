@@ -8,7 +8,12 @@ from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from typing import NamedTuple
 
-from tests.simulation import breaks_of_members, breaks_of_processes, breaks_of_rooms
+from tests.simulation import (
+    breaks_of_members,
+    breaks_of_processes,
+    breaks_of_rooms,
+    breaks_of_talk,
+)
 
 
 class Break(NamedTuple):
@@ -50,6 +55,19 @@ _ALL = (
     Break(breaks_of_members.missing_left, "clients"),
     Break(breaks_of_members.left_overtakes, "gaps"),
     Break(breaks_of_members.left_dropped, "clients"),
+    Break(breaks_of_talk.chosen_id, "repeats"),
+    Break(breaks_of_talk.id_of_another, "repeats"),
+    Break(breaks_of_talk.id_in_same_batch, "repeats"),
+    Break(breaks_of_talk.absent_author, "repeats"),
+    Break(breaks_of_talk.silent_repeat, "repeats"),
+    Break(breaks_of_talk.public_repeat, "repeats"),
+    Break(breaks_of_talk.early_repeat, "repeats"),
+    Break(breaks_of_talk.hasty_repeat, "repeats"),
+    Break(breaks_of_talk.room_behind, "repeats"),
+    Break(breaks_of_talk.place_ahead, "repeats"),
+    Break(breaks_of_talk.failed_id, "repository"),
+    Break(breaks_of_talk.greeting, "repeats"),
+    Break(breaks_of_talk.malformed_frame, "repeats"),
     Break(breaks_of_processes.publish_before_commit, "repository"),
     Break(breaks_of_processes.retry, "repository"),
     Break(breaks_of_processes.lost_batch, "repository"),

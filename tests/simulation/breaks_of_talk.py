@@ -1,0 +1,178 @@
+"""Faults in Talk, the subprotocol and the look-up of ids: see `breaks.py`."""
+
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from unittest import mock
+from weakref import WeakKeyDictionary
+
+import trio
+
+from sharechat.actors.journal import AWAY, Journal
+from sharechat.actors.member import Member
+from sharechat.actors.talk import Talk
+from sharechat.adapters.memory import MemoryRepository
+from sharechat.domain.batch import Batch
+from sharechat.domain.errors import NotAMemberError, NotStoredError, SharechatError
+from sharechat.domain.ids import MessageId, ProcessId
+from sharechat.domain.messages import Draft, Entry, Identity, MessageType
+from sharechat.domain.ports import Refusal
+from sharechat.domain.subprotocols import MalformedError, Said, SharechatV1
+
+
+def chosen_id() -> AbstractContextManager[object]:
+    """The id that a client has chosen is ignored, and each message gets a new one."""
+    read = SharechatV1.read
+
+    def read_text(self: SharechatV1, frame: str) -> Said:
+        return read(self, frame)._replace(id=None)
+
+    return mock.patch.object(SharechatV1, "read", read_text)
+
+
+def id_of_another() -> AbstractContextManager[object]:
+    """An id that another member has used, perhaps of the same client before, is not looked up."""
+    append = MemoryRepository._append
+
+    def append_anew(self: MemoryRepository, draft: Draft, process_id: ProcessId) -> Entry | Refusal:
+        outcome = append(self, draft, process_id)
+        if isinstance(outcome, Entry) and outcome.message.member_id != draft.member.id:
+            del self._rooms[draft.room_id].seqs[draft.id]
+            return append(self, draft, process_id)
+        return outcome
+
+    return mock.patch.object(MemoryRepository, "_append", append_anew)
+
+
+def id_in_same_batch() -> AbstractContextManager[object]:
+    """Only what is stored already is looked up, so an id that a batch has twice is stored twice."""
+
+    async def append(
+        self: MemoryRepository, drafts: Sequence[Draft], process_id: ProcessId
+    ) -> list[Entry | Refusal]:
+        await trio.lowlevel.checkpoint()
+        heads = {room_id: len(room.log) for room_id, room in self._rooms.items()}
+        outcomes = []
+        for draft in drafts:
+            room = self._rooms.get(draft.room_id)
+            if room is not None and room.seqs.get(draft.id, 0) > heads[draft.room_id]:
+                del room.seqs[draft.id]
+            outcomes.append(self._append(draft, process_id))
+        return outcomes
+
+    return mock.patch.object(MemoryRepository, "append", append)
+
+
+def absent_author() -> AbstractContextManager[object]:
+    """A message whose first author has left is refused, although it is stored."""
+    append = MemoryRepository._append
+
+    def append_if_here(
+        self: MemoryRepository, draft: Draft, process_id: ProcessId
+    ) -> Entry | Refusal:
+        outcome = append(self, draft, process_id)
+        if isinstance(outcome, Entry) and draft.type is MessageType.CHAT:
+            members = self._rooms[draft.room_id].members
+            if outcome.message.member_id not in members:
+                return NotAMemberError()
+        return outcome
+
+    return mock.patch.object(MemoryRepository, "_append", append_if_here)
+
+
+def silent_repeat() -> AbstractContextManager[object]:
+    """Saying something again is not answered."""
+
+    async def repeat(self: Talk, entry: Entry) -> None:
+        await self._welcomed.wait()
+
+    return mock.patch.object(Talk, "_repeat", repeat)
+
+
+def public_repeat() -> AbstractContextManager[object]:
+    """The answer to what is said again goes to all members here."""
+
+    async def repeat(self: Talk, entry: Entry) -> None:
+        await self._welcomed.wait()
+        member: Member = self._deliver.__self__  # type: ignore[attr-defined]
+        recipients = {member.id: member} | member._room._members
+        for recipient in recipients.values():
+            recipient.deliver(Batch([entry.message]))
+
+    return mock.patch.object(Talk, "_repeat", repeat)
+
+
+def early_repeat() -> AbstractContextManager[object]:
+    """The answer to what is said again comes before the client has heard that it has joined."""
+
+    async def repeat(self: Talk, entry: Entry) -> None:
+        if entry.seq <= self._position():
+            self._deliver(Batch([entry.message]))
+
+    return mock.patch.object(Talk, "_repeat", repeat)
+
+
+def hasty_repeat() -> AbstractContextManager[object]:
+    """The answer to what is said again comes before the copy in the log."""
+
+    async def repeat(self: Talk, entry: Entry) -> None:
+        await self._welcomed.wait()
+        self._deliver(Batch([entry.message]))
+
+    return mock.patch.object(Talk, "_repeat", repeat)
+
+
+def room_behind() -> AbstractContextManager[object]:
+    """A client that has heard more of the log than its room waits for the room's answer."""
+
+    def position(self: Member) -> int:
+        return self._room.position
+
+    return mock.patch.object(Member, "_position", position)
+
+
+def place_ahead() -> AbstractContextManager[object]:
+    """A member counts as being one message further than it is, so what is new is answered twice."""
+    position = Member._position
+
+    def position_ahead(self: Member) -> int:
+        return position(self) + 1
+
+    return mock.patch.object(Member, "_position", position_ahead)
+
+
+def failed_id() -> AbstractContextManager[object]:
+    """A message that failed once is refused when it is said again, even if it is stored."""
+    store = Journal.store
+    failed_here = WeakKeyDictionary[Journal, set[MessageId]]()
+
+    async def store_if_new(self: Journal, draft: Draft) -> Entry:
+        failed = failed_here.setdefault(self, set())
+        if draft.id in failed:
+            raise NotStoredError(AWAY)
+        try:
+            return await store(self, draft)
+        except NotStoredError:
+            failed.add(draft.id)
+            raise
+
+    return mock.patch.object(Journal, "store", store_if_new)
+
+
+def greeting() -> AbstractContextManager[object]:
+    """A client is not told who it is."""
+
+    def greet(self: SharechatV1, room: object, member: Identity) -> None:
+        pass
+
+    return mock.patch.object(SharechatV1, "greeting", greet)
+
+
+def malformed_frame() -> AbstractContextManager[object]:
+    """A frame that the subprotocol does not allow is not answered."""
+    fail = Talk._fail
+
+    async def fail_unless_malformed(self: Talk, draft: Draft, reason: SharechatError) -> None:
+        if not isinstance(reason, MalformedError):
+            await fail(self, draft, reason)
+
+    return mock.patch.object(Talk, "_fail", fail_unless_malformed)
