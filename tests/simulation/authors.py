@@ -24,6 +24,10 @@ _ID_IS_READ = ("other keys", '"message" is missing', "not a string")
 """The answers that must have the frame's id."""
 
 
+def _frame(id_: str, text: str) -> str:
+    return to_json({"id": id_, "message": text}).decode()
+
+
 class Author(AuthorState):
     """Speaks plain text: the ids are the server's, so nothing can be said again."""
 
@@ -46,9 +50,11 @@ class Author(AuthorState):
         return Said(text, text)
 
     def malformed(self, variant: int) -> Said:
+        """Return a frame that is not allowed. In plain text there is none: it is a new message."""
         return self.new()
 
     def repeat(self, variant: int) -> Said:
+        """Return something that was said before. In plain text that is a new message, too."""
         return self.new()
 
     def unacknowledged(self) -> Sequence[Said]:
@@ -74,7 +80,7 @@ class Speaker(Author):
 
     def new(self, flaw: str = "") -> Said:
         id_, text = self._new_id(), self._new_text() + flaw
-        said = Said(to_json({"id": id_, "message": text}).decode(), text, id_)
+        said = Said(_frame(id_, text), text, id_)
         self._world.said[id_] = text
         self._said.append(said)
         if not flaw:
@@ -92,8 +98,17 @@ class Speaker(Author):
         return Said(frame, frame, id_)
 
     def repeat(self, variant: int) -> Said:
-        """Return something that was said before, the last message for variant 0."""
-        return self._said[-1 - variant % len(self._said)] if self._said else self.new()
+        """Return something that was said before, the last message for variant 0.
+
+        The frame is not the same: the id is in capitals and, if the message is known to be stored,
+        the text is another one. Neither changes what is stored or what the answer is.
+        """
+        if not self._said:
+            return self.new()
+        said = self._said[-1 - variant % len(self._said)]
+        id_, text = said.id, said.text
+        assert id_ is not None
+        return said._replace(frame=_frame(id_.upper(), text if id_ in self.kept else text + "?"))
 
     def hears(self, message: Message) -> None:
         if message.type is not MessageType.FAILED:

@@ -1,16 +1,19 @@
 """Faults in Talk, the subprotocol and the look-up of ids: see `breaks.py`."""
 
 from collections.abc import Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from unittest import mock
 from weakref import WeakKeyDictionary
 
+import msgspec
 import trio
 
+from sharechat.actors import member
 from sharechat.actors.journal import AWAY, Journal
 from sharechat.actors.member import Member
 from sharechat.actors.talk import Talk
 from sharechat.adapters.memory import MemoryRepository
+from sharechat.domain import subprotocols
 from sharechat.domain.batch import Batch
 from sharechat.domain.errors import NotAMemberError, NotStoredError, SharechatError
 from sharechat.domain.ids import MessageId, ProcessId
@@ -27,6 +30,23 @@ def chosen_id() -> AbstractContextManager[object]:
         return read(self, frame)._replace(id=None)
 
     return mock.patch.object(SharechatV1, "read", read_text)
+
+
+def capital_id() -> AbstractContextManager[object]:
+    """An id in capitals is another id."""
+    return mock.patch.object(subprotocols, "parse_message_id", MessageId)
+
+
+def repeated_text() -> AbstractContextManager[object]:
+    """What is said again is answered with its new text, which is not what is stored."""
+    store = Journal.store
+
+    async def store_and_quote(self: Journal, draft: Draft) -> Entry:
+        entry = await store(self, draft)
+        message = msgspec.structs.replace(entry.message, text=draft.text)
+        return Entry(entry.seq, message)
+
+    return mock.patch.object(Journal, "store", store_and_quote)
 
 
 def id_of_another() -> AbstractContextManager[object]:
@@ -93,8 +113,8 @@ def public_repeat() -> AbstractContextManager[object]:
 
     async def repeat(self: Talk, entry: Entry) -> None:
         await self._welcomed.wait()
-        member: Member = self._deliver.__self__  # type: ignore[attr-defined]
-        recipients = {member.id: member} | member._room._members
+        sender: Member = self._deliver.__self__  # type: ignore[attr-defined]
+        recipients = {sender.id: sender} | sender._room._members
         for recipient in recipients.values():
             recipient.deliver(Batch([entry.message]))
 
@@ -165,6 +185,11 @@ def greeting() -> AbstractContextManager[object]:
         pass
 
     return mock.patch.object(SharechatV1, "greeting", greet)
+
+
+def departed_client() -> AbstractContextManager[object]:
+    """A client that goes before it can be greeted never joins, and what it said is lost."""
+    return mock.patch.object(member, "suppress", return_value=nullcontext())
 
 
 def malformed_frame() -> AbstractContextManager[object]:

@@ -26,7 +26,8 @@ class Crowd:
     def __init__(self, world: World) -> None:
         self._world = world
         self._clients: list[SimConnection] = []
-        self._authors: list[Author] = []
+        # Each author's newest connection.
+        self._client_of: dict[Author, SimConnection] = {}
 
     def join(self, process: SimProcess, variant: int) -> None:
         """Make a new client join a room."""
@@ -37,13 +38,13 @@ class Crowd:
         """Make an author lose its connection, if it has one, and come back to hear the rest."""
         candidates = [
             author
-            for author in self._authors
+            for author in self._client_of
             if author.room_id in self._world.rooms and (author.last_heard or author.chooses_ids)
         ]
         if not candidates:
             return
         author = candidates[variant % len(candidates)]
-        self._clients_of(author)[-1].vanishes(DURATIONS[variant % len(DURATIONS)])
+        self._client_of[author].vanishes(DURATIONS[variant % len(DURATIONS)])
         forgets = author.chooses_ids and variant // 8 % 4 == 3
         self._connect(author, process, after=None if forgets else author.last_heard)
 
@@ -61,12 +62,7 @@ class Crowd:
 
     def _new_author(self, room_id: RoomId, *, speaks_plainly: bool) -> Author:
         make = Author if speaks_plainly else Speaker
-        author = make(self._world, room_id)
-        self._authors.append(author)
-        return author
-
-    def _clients_of(self, author: Author) -> Sequence[SimConnection]:
-        return [client for client in self._clients if client.author is author]
+        return make(self._world, room_id)
 
     def _connect(
         self,
@@ -81,6 +77,7 @@ class Crowd:
             self._world, process, author, after=after, always_waits=always_waits, pace=pace
         )
         self._clients.append(client)
+        self._client_of[author] = client
         client.says_again()
         process.visit(client)
 
@@ -121,13 +118,13 @@ class Crowd:
     async def insist(self, processes: Sequence[SimProcess]) -> None:
         """Have all authors come back and speak until everything is acknowledged."""
         while True:
-            for author in self._authors:
+            for author in list(self._client_of):
                 if author.kept and author.room_id not in self._world.dead_rooms:
                     self._insist(author, processes)
             await trio.sleep(_RETRY_INTERVAL)
 
     def _insist(self, author: Author, processes: Sequence[SimProcess]) -> None:
-        client = self._clients_of(author)[-1]
+        client = self._client_of[author]
         up = [process for process in processes if process.up]
         if not client.here and up:
             self._connect(author, up[author.number % len(up)], after=author.last_heard)
