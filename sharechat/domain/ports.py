@@ -87,7 +87,8 @@ class Repository(Protocol):
         - A room that does not exist: RoomNotFoundError. Text that cannot be stored, such
           as a NUL, or for which there is no space: RejectedError. There always is for `left`.
 
-        The caller may pass any number of drafts, but no draft twice in one call.
+        The caller may pass any number of drafts. Several may have the same id: the first of them
+        that is not refused is stored, and those after it get its entry.
         """
         ...
 

@@ -123,9 +123,12 @@ class PostgresRepository:
             if len(drafts) == 1:
                 return [error]
             # At least one draft is at fault, perhaps because of a character that the
-            # database's encoding lacks. Storing each by itself refuses only those.
+            # database's encoding lacks, or two have the same id. Halving finds those with few
+            # commits: a client can do this on purpose, and others wait meanwhile.
+            middle = len(drafts) // 2
             return [
-                outcome for draft in drafts for outcome in await self._append([draft], process_id)
+                *await self._append(drafts[:middle], process_id),
+                *await self._append(drafts[middle:], process_id),
             ]
         return list(map(to_outcome, drafts, rows))
 

@@ -74,6 +74,17 @@ async def use_every_statement(
         await connection.execute(statement, params, prepare=True)
 
 
+async def test_an_id_that_a_large_batch_has_twice_costs_few_commits(url: str) -> None:
+    async with open_repository(url) as repository, await connect(url) as connection:
+        process, room, member = await set_up_member(repository)
+        drafts = [chat(room, member, "x") for _ in range(512)]
+        drafts[300] = drafts[100]
+        outcomes = await repository.append(drafts, process)
+        assert outcomes[300] == outcomes[100]
+        commits = await fetch_value(connection, "SELECT count(DISTINCT xmin::text) FROM messages")
+        assert commits < 25
+
+
 async def test_removing_a_room_deletes_its_messages(url: str) -> None:
     async with open_repository(url) as repository, await connect(url) as connection:
         process, room, member = await set_up_member(repository)

@@ -2,6 +2,7 @@
 
 from datetime import UTC, datetime, timedelta
 
+import msgspec
 import pytest
 import trio
 
@@ -144,6 +145,27 @@ async def test_one_call_may_mix_new_drafts_and_stored_ones(
     outcomes = await repository.append(more, process)
     assert summarize(outcomes) == [3, 1, 2, 4]
     assert outcomes[1:3] == entries
+
+
+async def test_an_id_that_one_call_has_twice_is_stored_once(
+    repository: Repository, process: ProcessId, room: RoomId
+) -> None:
+    """A client says something again over a second connection while the first one is still there."""
+    first, second = somebody(), somebody()
+    said = chat(room, first, "a")
+    again = msgspec.structs.replace(said, member=second)
+    drafts = [
+        joined(room, first),
+        joined(room, second),
+        said,
+        chat(room, first, "b"),
+        again,
+        chat(room, second, "c"),
+    ]
+    outcomes = await repository.append(drafts, process)
+    assert summarize(outcomes) == [1, 2, 3, 4, 3, 5]
+    assert outcomes[4] == outcomes[2]
+    assert len(await read_log(repository, room)) == 5
 
 
 async def test_the_same_id_can_be_stored_in_two_rooms(
