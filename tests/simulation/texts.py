@@ -28,7 +28,8 @@ def said_is_answered(
     # What is said again may have been stored over an earlier connection.
     stored = {m.text for m in log} if connection.author.chooses_ids else said
     failed = {world.said[m.id] for _, m in connection.heard if m.type is MessageType.FAILED}
-    kept = [text for text in said if text not in failed]
+    # What it never said is a violation of its own.
+    kept = [text for text in said if text not in failed and text in connection.consumed]
     # If the client read everything, it knows which of its messages failed. A message that failed
     # may still have been stored later.
     known = connection.gone_at is None and not connection.dawdled
