@@ -62,7 +62,7 @@ async def _connected(address: RoomAddress, after: str | None) -> AsyncIterator[W
     with trio.move_on_after(CONNECT_TIMEOUT) as patience:
         stream = _Stream(await _open_stream(address.server))
         try:
-            async with unwrapped(), trio.open_nursery() as nursery:
+            async with unwrapped(), _shielded_nursery() as nursery:
                 websocket = await wrap_client_stream(
                     nursery,
                     stream,  # type: ignore[arg-type]  # any Stream will do
@@ -81,11 +81,34 @@ async def _connected(address: RoomAddress, after: str | None) -> AsyncIterator[W
                 finally:
                     with trio.move_on_after(_CLOSE_TIMEOUT, shield=True):
                         await websocket.aclose()
-                    nursery.cancel_scope.cancel()
         finally:
             await trio.aclose_forcefully(stream)
     if patience.cancelled_caught:
         raise UnreachableError("The server does not answer.")
+
+
+@asynccontextmanager
+async def _shielded_nursery() -> AsyncIterator[trio.Nursery]:
+    """A nursery whose tasks go on while the block is cancelled, and are cancelled at its end.
+
+    So a closing handshake in the block has somebody who reads the server's answer. The block must
+    end within a bounded time of being cancelled.
+    """
+    async with trio.open_nursery() as outer:
+        nursery = await outer.start(_hold_shielded_nursery)
+        try:
+            yield nursery
+        finally:
+            nursery.cancel_scope.cancel()
+
+
+async def _hold_shielded_nursery(*, task_status: trio.TaskStatus[trio.Nursery]) -> None:
+    async with trio.open_nursery() as nursery:
+        task_status.started(nursery)
+        # If the start was cancelled nobody will ever cancel the nursery.
+        await trio.lowlevel.checkpoint_if_cancelled()
+        nursery.cancel_scope.shield = True
+        await trio.sleep_forever()
 
 
 class _Stream(trio.abc.Stream):

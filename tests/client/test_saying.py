@@ -1,9 +1,10 @@
-"""What a program can rely on when it says several things, or does not wait for the connection."""
+"""What a program can rely on when it says several things, does not wait to join, or leaves."""
 
 from contextlib import suppress
 
 import pytest
 import trio
+from trio.testing import MockClock
 from trio_websocket import ConnectionClosed, WebSocketRequest, serve_websocket
 
 from sharechat import client
@@ -121,3 +122,32 @@ async def test_a_message_for_which_the_connection_would_be_closed_is_refused_bef
             with pytest.raises(client.NotStoredError):
                 await joined.say("x" * 200_000)
             assert (await joined.say("short")).text == "short"
+
+
+@pytest.mark.parametrize("way", ["left", "cancelled"])
+async def test_leaving_takes_only_as_long_as_the_server_takes_to_answer_the_close(
+    unlimited: SharechatProcess, mock_clock: MockClock, way: str
+) -> None:
+    """The clock is slow: the second that the server has for its answer takes ten of real time."""
+    mock_clock.rate = 0.1
+    received = b""
+
+    def record(data: bytes) -> None:
+        nonlocal received
+        received += data
+
+    room = make_room(unlimited.url)
+    async with open_cutting_proxy(unlimited.port) as proxy:
+        proxy.passes_down = record
+        with trio.CancelScope() as scope:
+            async with client.join(f"http://127.0.0.1:{proxy.port}/room/{room}") as joined:
+                await joined.say("hello")
+                began = trio.current_time()
+                if way == "cancelled":
+                    scope.cancel()
+    assert trio.current_time() - began < 0.9
+    assert received.endswith(CLOSED_NORMALLY)
+
+
+CLOSED_NORMALLY = b"\x88\x02\x03\xe8"
+"""A server's close frame with the code 1000."""
