@@ -18,7 +18,7 @@ from tests.harness.http import HANDSHAKE, Response, fetch, make_room
 from tests.harness.plain_asgi import hypercorn
 from tests.harness.process import SharechatProcess
 from tests.harness.serving import serving
-from tests.harness.talker import join
+from tests.harness.talker import Talker, join
 
 V1 = "sharechat.v1"
 CODES = {problem.slug: problem.code for problem in PROBLEMS}
@@ -65,9 +65,11 @@ async def assert_refused(nursery: trio.Nursery, url: str, slug: str, **headers: 
         assert close.reason == refused.json["detail"]
 
 
-async def assert_served(nursery: trio.Nursery, url: str, **headers: str) -> None:
+async def assert_served(nursery: trio.Nursery, url: str, **headers: str) -> Talker:
+    """Assert that joining succeeds. Hypercorn waits for members who have not left at its end."""
     talker = await join(nursery, url, headers, subprotocols=[V1])
     assert [(await talker.hear())["type"] for _ in range(2)] == ["welcome", "joined"]
+    return talker
 
 
 @on_both_paths
@@ -80,7 +82,8 @@ async def test_a_room_or_a_message_that_does_not_exist_is_told_by_its_code(
         await assert_refused(nursery, f"{rooms}/x", "room-not-found")
         await assert_refused(nursery, f"{url}?after={uuid4()}", "bad-cursor")
         await assert_refused(nursery, f"{url}?after=x", "bad-cursor")
-        await assert_served(nursery, url)
+        talker = await assert_served(nursery, url)
+        await talker.close()
 
 
 @on_both_paths
@@ -96,9 +99,11 @@ async def test_a_full_server_closes_with_its_code_until_a_member_leaves(
         async def is_served() -> bool:
             talker = await join(nursery, url, subprotocols=[V1])
             try:
-                return bool((await talker.hear())["type"] == "welcome")
+                served = bool((await talker.hear())["type"] == "welcome")
             except ConnectionClosed:
                 return False
+            await talker.close()
+            return served
 
         # The place is given back once the connection has ended.
         with trio.fail_after(DEADLINE):
@@ -111,8 +116,9 @@ async def test_an_address_that_joins_too_often_is_told_by_a_code(
     path: str, nursery: trio.Nursery
 ) -> None:
     async with serve(path, join_rate=0.01) as url:
-        await assert_served(nursery, url)
+        talker = await assert_served(nursery, url)
         await assert_refused(nursery, url, "too-fast")
+        await talker.close()
 
 
 async def test_an_address_with_too_many_members_is_told_by_a_code(nursery: trio.Nursery) -> None:
@@ -132,12 +138,13 @@ async def test_rooms_that_cannot_be_reached_are_told_by_a_code(
 ) -> None:
     urls = {"database_url": servers.postgres.url, "redis_url": servers.redis.url}
     async with serve(path, **urls) as url:
-        await assert_served(nursery, url)
+        talker = await assert_served(nursery, url)
         servers.postgres.stop()
         try:
             await assert_refused(nursery, url, "unavailable")
         finally:
             servers.postgres.start()
+        await talker.close()
 
 
 async def test_a_server_that_is_stopping_closes_with_its_code(nursery: trio.Nursery) -> None:

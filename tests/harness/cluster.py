@@ -1,6 +1,5 @@
 """Several `sharechat` processes that share one Postgres and one Redis."""
 
-import json
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 
@@ -57,7 +56,7 @@ class Listener:
     async def run(self) -> None:
         try:
             while True:
-                self.heard.append(json.loads(await self.talker.websocket.get_message()))
+                self.heard.append(await self.talker.wait_and_hear())
                 self._notify()
         except ConnectionClosed as error:
             self._closed = error

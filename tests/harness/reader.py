@@ -66,14 +66,16 @@ class Reader:
         return reader
 
     async def _run(self) -> None:
-        with suppress(trio.BrokenResourceError):
-            while data := await self.peer.stream.receive_some(1 << 18):
-                before = max(0, len(self.data) - 200)
-                self.data += data
-                for mark in [mark for mark in self._marks if self.data.find(mark, before) >= 0]:
-                    self._marks.pop(mark).set()
-        self.closed_at = time.monotonic()
-        self.closed.set()
+        # The socket is closed at the end, since a server that stops waits for that.
+        async with self.peer.stream:
+            with suppress(trio.BrokenResourceError):
+                while data := await self.peer.stream.receive_some(1 << 18):
+                    before = max(0, len(self.data) - 200)
+                    self.data += data
+                    for mark in [mark for mark in self._marks if self.data.find(mark, before) >= 0]:
+                        self._marks.pop(mark).set()
+            self.closed_at = time.monotonic()
+            self.closed.set()
 
     def next(self, mark: bytes) -> trio.Event:
         """Return an event that is set when these bytes, at most 200, are next received."""

@@ -21,7 +21,7 @@ from tests.harness.sockets import reset_on_close
 
 
 class Talker:
-    """A member; each of its methods takes DEADLINE at most for a message."""
+    """A member; hearing or saying a message takes DEADLINE at most."""
 
     def __init__(self, stream: trio.SocketStream, websocket: WebSocketConnection) -> None:
         self._stream = stream
@@ -30,7 +30,18 @@ class Talker:
     async def hear(self) -> Json:
         """Return the next message. Raises ConnectionClosed."""
         with trio.fail_after(DEADLINE):
+            return await self.wait_and_hear()
+
+    async def wait_and_hear(self) -> Json:
+        """Return the next message, however long it takes to come. Raises ConnectionClosed.
+
+        Closes the socket once the server has closed the websocket, since the server waits for it.
+        """
+        try:
             message: Json = json.loads(await self.websocket.get_message())
+        except ConnectionClosed:
+            await self._stream.aclose()
+            raise
         return message
 
     async def hear_type(self, *types: str) -> Json:
