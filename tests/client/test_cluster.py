@@ -3,18 +3,14 @@
 import trio
 
 from sharechat import client
-from tests.harness.cluster import Cluster
+from tests.harness.cluster import Cluster, Pair
 from tests.harness.cutting_proxy import open_cutting_proxy
 from tests.harness.deadline import DEADLINE, eventually
 from tests.harness.http import fetch, history, make_room, texts
-from tests.harness.process import SharechatProcess
+from tests.harness.process import ServerProcess
 from tests.harness.waiting import until
 
 SAID = [str(number) for number in range(30)]
-
-
-def two_processes(servers: Cluster) -> tuple[SharechatProcess, SharechatProcess]:
-    return servers.serve("--message-rate", "0"), servers.serve("--message-rate", "0")
 
 
 async def listen(room: client.JoinedRoom, heard: list[client.Message]) -> None:
@@ -22,7 +18,7 @@ async def listen(room: client.JoinedRoom, heard: list[client.Message]) -> None:
         heard.append(message)  # noqa: PERF401 - it never ends
 
 
-async def healthy(server: SharechatProcess) -> None:
+async def healthy(server: ServerProcess) -> None:
     await eventually(lambda: fetch(f"{server.url}/api/healthz").status == 200)
 
 
@@ -36,8 +32,10 @@ def assert_exactly_once(heard: list[client.Message], url: str, room: str) -> Non
     assert [m.text for m in heard if m.type == "chat"] == SAID
 
 
-async def test_a_client_whose_process_is_killed_goes_on_with_another(servers: Cluster) -> None:
-    doomed, other = two_processes(servers)
+async def test_a_client_whose_process_is_killed_goes_on_with_another(
+    servers: Cluster, pair: Pair
+) -> None:
+    doomed, (other, _) = servers.serve("--message-rate", "0"), pair
     room = make_room(doomed.url)
     heard: list[client.Message] = []
     async with open_cutting_proxy(doomed.port) as proxy:
@@ -58,13 +56,12 @@ async def test_a_client_whose_process_is_killed_goes_on_with_another(servers: Cl
                 nursery.cancel_scope.cancel()
         assert proxy.accepted >= 2
     await trio.to_thread.run_sync(assert_exactly_once, heard, other.url, room)
-    assert other.stop() == 0
 
 
 async def test_clients_of_two_processes_hear_each_other_though_redis_is_away(
-    servers: Cluster,
+    servers: Cluster, impatient: Pair
 ) -> None:
-    here, there = two_processes(servers)
+    here, there = impatient
     room = make_room(here.url)
     heard: list[client.Message] = []
     with trio.fail_after(DEADLINE * 2):
@@ -85,14 +82,13 @@ async def test_clients_of_two_processes_hear_each_other_though_redis_is_away(
             await until(lambda: heard[-1].text == SAID[-1])
             nursery.cancel_scope.cancel()
     await trio.to_thread.run_sync(assert_exactly_once, heard, there.url, room)
-    assert here.stop() == there.stop() == 0
 
 
 async def test_what_postgres_did_not_store_can_be_said_again_once_it_is_back(
-    servers: Cluster,
+    servers: Cluster, impatient: Pair
 ) -> None:
-    """Takes five seconds of real time, after which a process gives up storing a message."""
-    here, there = two_processes(servers)
+    """Takes a second of real time, after which a process gives up storing a message."""
+    here, there = impatient
     room = make_room(here.url)
     heard: list[client.Message] = []
     with trio.fail_after(DEADLINE * 2):
@@ -122,4 +118,3 @@ async def test_what_postgres_did_not_store_can_be_said_again_once_it_is_back(
             await until(lambda: heard[-1].text == SAID[-1])
             nursery.cancel_scope.cancel()
     await trio.to_thread.run_sync(assert_exactly_once, heard, there.url, room)
-    assert here.stop() == there.stop() == 0

@@ -2,7 +2,6 @@
 
 import os
 import signal
-from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
@@ -27,7 +26,6 @@ from tests.harness.talker import join
 async def test_every_member_hears_every_message_though_redis_was_away(
     servers: Cluster, pair: Pair, how: str
 ) -> None:
-    """Takes two seconds of real time: Redis is away for the one in the middle."""
     take_away, give_back = {
         "kill": (servers.redis.kill, servers.redis.start),
         "freeze": (servers.redis.freeze, servers.redis.thaw),
@@ -35,12 +33,24 @@ async def test_every_member_hears_every_message_though_redis_was_away(
     room = make_room(pair[0].url)
     async with trio.open_nursery() as nursery:
         listeners = [await listen(nursery, server.ws_url(room)) for server in pair]
-        async with trio.open_nursery() as talking:
-            talking.start_soon(_away_for_a_second, take_away, give_back)
-            for number in range(30):
+
+        async def say_some(prefix: int) -> None:
+            async with trio.open_nursery() as talking:
                 for listener in listeners:
-                    await listener.talker.say(f"{number}")
-                await trio.sleep(0.06)
+                    talking.start_soon(listener.say_numbers, prefix, 10)
+
+        await say_some(1)
+        for listener in listeners:
+            await listener.until("chat", 20)
+        take_away()
+        try:
+            await say_some(2)
+            # Each hears at least what was said to its own process.
+            for listener in listeners:
+                await listener.until("chat", 30)
+        finally:
+            give_back()
+        await say_some(3)
         for listener in listeners:
             await listener.until("chat", 60)
         log = history(pair[1].url, room)
@@ -50,28 +60,10 @@ async def test_every_member_hears_every_message_though_redis_was_away(
         nursery.cancel_scope.cancel()
 
 
-async def _away_for_a_second(take_away: Callable[[], None], give_back: Callable[[], None]) -> None:
-    await trio.sleep(0.5)
-    take_away()
-    try:
-        await trio.sleep(1)
-    finally:
-        give_back()
-
-
 def children(pid: int) -> list[int]:
     """Return the ids of a process's children, whichever of its threads started them."""
     lists = Path(f"/proc/{pid}/task").glob("*/children")
     return [int(child) for children in lists for child in children.read_text().split()]
-
-
-@pytest.fixture(scope="module", name="impatient")
-def _impatient(servers: Cluster) -> Pair:
-    """Two processes to which others soon count as dead."""
-    return (
-        servers.serve_impatiently("--message-rate", "0"),
-        servers.serve_impatiently("--message-rate", "0"),
-    )
 
 
 async def listen_once_served(nursery: trio.Nursery, url: str) -> Listener:

@@ -12,7 +12,13 @@ import trio
 from sharechat.config import options
 from tests.harness.deadline import DEADLINE, eventually, wait_until
 from tests.harness.http import fetch, history, make_room, texts
-from tests.harness.process import BIN, ServerProcess, SharechatProcess, environment
+from tests.harness.process import (
+    BIN,
+    ImpatientProcess,
+    ServerProcess,
+    SharechatProcess,
+    environment,
+)
 from tests.harness.talker import join
 
 
@@ -115,8 +121,8 @@ def test_the_command_line_that_it_prints_to_try_it_works() -> None:
 
 
 async def test_empty_rooms_are_deleted_after_their_ttl(nursery: trio.Nursery) -> None:
-    """Takes a few seconds of real time: the server looks for empty rooms only so often."""
-    with SharechatProcess("--room-ttl", "1s") as server:
+    """Takes a few seconds of real time: twice the TTL, and until the server looks."""
+    with ImpatientProcess("--room-ttl", "1s") as server:
         empty, used = make_room(server.url), make_room(server.url)
         talker = await join(nursery, server.ws_url(used))
         await talker.hear()

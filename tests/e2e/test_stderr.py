@@ -10,7 +10,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from tests.harness.cluster import cluster
+from tests.harness.cluster import Cluster
 from tests.harness.deadline import DEADLINE, wait_until
 from tests.harness.http import HANDSHAKE, fetch, make_room
 from tests.harness.process import BIN, environment
@@ -59,10 +59,10 @@ def test_requests_are_answered_and_sigterm_works(kind: str, shared_with_stdout: 
             process.wait()
 
 
-def test_actors_outlive_a_restart_of_postgres_that_they_cannot_log() -> None:
+def test_actors_outlive_a_restart_of_postgres_that_they_cannot_log(servers: Cluster) -> None:
     port = _free_port()
     url = f"http://127.0.0.1:{port}"
-    with cluster() as servers, _stderr("full disk") as file:
+    with _stderr("full disk") as file:
         process = subprocess.Popen(
             [str(BIN / "sharechat"), "serve", "--port", str(port), *servers.flags],
             stdout=subprocess.DEVNULL,

@@ -10,14 +10,19 @@ from sharechat.actors.policy import Policy
 from sharechat.config import Settings
 
 LEASE_TTL = 5
-STOP_TIMEOUT = 3
+STOP_TIMEOUT = 2
 
 
 class ImpatientSettings(Settings):
     def policy(self) -> Policy:
         # A worker renews its lease every two seconds, and must not count as dead.
         return replace(
-            super().policy(), lease_interval=0.5, lease_ttl=LEASE_TTL, stop_timeout=STOP_TIMEOUT
+            super().policy(),
+            lease_interval=0.5,
+            lease_ttl=LEASE_TTL,
+            stop_timeout=STOP_TIMEOUT,
+            store_timeout=1,
+            follow_interval_unwell=0.2,
         )
 
 

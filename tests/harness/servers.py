@@ -59,6 +59,15 @@ def _pair(servers: Cluster) -> Pair:
     return servers.serve("--message-rate", "0"), servers.serve("--message-rate", "0")
 
 
+@pytest.fixture(scope="session", name="impatient")
+def _impatient(servers: Cluster) -> Pair:
+    """Like `pair`, with the times of `tests/harness/impatient.py`: others soon count as dead."""
+    return (
+        servers.serve_impatiently("--message-rate", "0"),
+        servers.serve_impatiently("--message-rate", "0"),
+    )
+
+
 @pytest.fixture(name="room")
 def _room(server: SharechatProcess) -> str:
     return make_room(server.url)
