@@ -1,6 +1,8 @@
 """Which origins may join, read and change rooms, and under which names the server is reached."""
 
 import re
+from collections.abc import Iterator
+from typing import NamedTuple
 
 import pytest
 import trio
@@ -8,6 +10,23 @@ import trio
 from tests.harness.http import HANDSHAKE, fetch, make_room
 from tests.harness.process import SharechatProcess
 from tests.harness.talker import join
+
+FRIEND = "https://friend.example"
+
+
+class Open(NamedTuple):
+    """A server that pages of other origins may use."""
+
+    server: SharechatProcess
+    allowed: str
+    """The origin that may, or "*"."""
+
+
+@pytest.fixture(scope="module", name="opened", params=[FRIEND, "*"])
+def _opened(request: pytest.FixtureRequest) -> Iterator[Open]:
+    with SharechatProcess("--allowed-origin", request.param) as server:
+        yield Open(server, request.param)
+        assert server.stop() == 0
 
 
 def refusal(url: str, room: str, origin: str | None) -> int:
@@ -33,96 +52,88 @@ async def test_a_handshake_for_no_room_or_from_a_foreign_origin_is_refused(
         assert (await talker.hear())["type"] == "joined"
 
 
-@pytest.mark.parametrize("allowed", ["https://friend.example", "*"])
-async def test_an_allowed_origin_may_join(nursery: trio.Nursery, allowed: str) -> None:
-    with SharechatProcess("--allowed-origin", allowed) as server:
-        room = make_room(server.url)
-        for origin in (None, "https://friend.example", server.url):
-            headers = {} if origin is None else {"Origin": origin}
-            talker = await join(nursery, server.ws_url(room), headers)
-            assert (await talker.hear())["type"] == "joined", origin
-            await talker.close()
-        if allowed != "*":
-            assert refusal(server.url, room, "https://evil.example") == 403
-            assert refusal(server.url, room, "https://evilfriend.example") == 403
-        assert server.stop() == 0
-
-
-@pytest.mark.parametrize("allowed", ["https://friend.example", "*"])
-def test_an_allowed_origin_may_read_and_delete(allowed: str) -> None:
-    with SharechatProcess("--allowed-origin", allowed) as server:
-        friend = {"Origin": "https://friend.example"}
-        made = fetch(f"{server.url}/api/room", "POST", friend)
-        assert made.headers["Access-Control-Allow-Origin"] in (allowed, friend["Origin"])
-        exposed = made.headers["Access-Control-Expose-Headers"].lower()
-        assert {"link", "retry-after", "sharechat-room-key"} <= set(re.split(", *", exposed))
-        room = f"{server.url}/api/room/{made.json['roomId']}"
-        for url in (room, f"{room}/messages", f"{server.url}/api/room/x"):
-            assert "Access-Control-Allow-Origin" in fetch(url, headers=friend).headers
-        if allowed != "*":
-            evil = fetch(room, headers={"Origin": "https://evil.example"})
-            assert "Access-Control-Allow-Origin" not in evil.headers
-        assert server.stop() == 0
-
-
-@pytest.mark.parametrize("allowed", ["https://friend.example", "*"])
-def test_an_allowed_origin_may_read_every_problem(allowed: str) -> None:
-    with SharechatProcess("--allowed-origin", allowed) as server:
-        room = make_room(server.url)
-        for method, path, status in (
-            ("GET", "/no/such/path", 404),
-            ("GET", "/api/room/x", 404),
-            ("PUT", f"/api/room/{room}", 405),
-            ("GET", f"/api/serve/{room}", 426),
-            ("GET", f"/api/room/{room}/messages?limit=0", 400),
-            ("DELETE", f"/api/room/{room}", 401),
-        ):
-            friend = {"Origin": "https://friend.example"}
-            problem = fetch(server.url + path, method, friend)
-            assert problem.status == status
-            assert problem.headers["Access-Control-Allow-Origin"] in (allowed, friend["Origin"])
-            exposed = problem.headers["Access-Control-Expose-Headers"].lower()
-            assert "retry-after" in exposed
-            for evil in ("https://evil.example", "xhttps://friend.example", "null"):
-                headers = fetch(server.url + path, method, {"Origin": evil}).headers
-                assert ("Access-Control-Allow-Origin" in headers) == (allowed == "*")
-        assert server.stop() == 0
-
-
-@pytest.mark.parametrize("allowed", ["https://friend.example", "*"])
-def test_a_preflight_offers_the_methods_that_the_route_has(allowed: str) -> None:
-    with SharechatProcess("--allowed-origin", allowed) as server:
-        for path, expected in (
-            ("/api/room", {"POST", "OPTIONS"}),
-            ("/api/room/x", {"GET", "HEAD", "DELETE", "OPTIONS"}),
-            ("/api/healthz", {"GET", "HEAD", "OPTIONS"}),
-        ):
-            asked = {
-                "Access-Control-Request-Method": "DELETE",
-                "Access-Control-Request-Headers": "authorization",
-            }
-            preflight = fetch(
-                server.url + path, "OPTIONS", asked | {"Origin": "https://friend.example"}
-            )
-            assert preflight.status in (200, 204)
-            methods = preflight.headers["Access-Control-Allow-Methods"]
-            assert set(re.split(", *", methods)) == expected
-            assert preflight.headers["Access-Control-Allow-Headers"].lower() == "authorization"
-            evil = fetch(server.url + path, "OPTIONS", asked | {"Origin": "https://evil.example"})
-            assert ("Access-Control-Allow-Methods" in evil.headers) == (allowed == "*")
-        assert server.stop() == 0
-
-
-@pytest.mark.parametrize("origin", [None, "https://evil.example", "https://friend.example"])
-def test_an_answer_that_depends_on_the_origin_is_not_cached_for_others(origin: str | None) -> None:
-    with SharechatProcess("--allowed-origin", "https://friend.example") as server:
+async def test_an_allowed_origin_may_join(nursery: trio.Nursery, opened: Open) -> None:
+    server, allowed = opened
+    room = make_room(server.url)
+    for origin in (None, FRIEND, server.url):
         headers = {} if origin is None else {"Origin": origin}
-        assert fetch(f"{server.url}/api/healthz", headers=headers).headers["Vary"] == "Origin"
-        assert server.stop() == 0
+        talker = await join(nursery, server.ws_url(room), headers)
+        assert (await talker.hear())["type"] == "joined", origin
+        await talker.close()
+    if allowed != "*":
+        assert refusal(server.url, room, "https://evil.example") == 403
+        assert refusal(server.url, room, "https://evilfriend.example") == 403
+
+
+def test_an_allowed_origin_may_read_and_delete(opened: Open) -> None:
+    server, allowed = opened
+    friend = {"Origin": FRIEND}
+    made = fetch(f"{server.url}/api/room", "POST", friend)
+    assert made.headers["Access-Control-Allow-Origin"] in (allowed, friend["Origin"])
+    exposed = made.headers["Access-Control-Expose-Headers"].lower()
+    assert {"link", "retry-after", "sharechat-room-key"} <= set(re.split(", *", exposed))
+    room = f"{server.url}/api/room/{made.json['roomId']}"
+    for url in (room, f"{room}/messages", f"{server.url}/api/room/x"):
+        assert "Access-Control-Allow-Origin" in fetch(url, headers=friend).headers
+    if allowed != "*":
+        evil = fetch(room, headers={"Origin": "https://evil.example"})
+        assert "Access-Control-Allow-Origin" not in evil.headers
+
+
+def test_an_allowed_origin_may_read_every_problem(opened: Open) -> None:
+    server, allowed = opened
+    room = make_room(server.url)
+    for method, path, status in (
+        ("GET", "/no/such/path", 404),
+        ("GET", "/api/room/x", 404),
+        ("PUT", f"/api/room/{room}", 405),
+        ("GET", f"/api/serve/{room}", 426),
+        ("GET", f"/api/room/{room}/messages?limit=0", 400),
+        ("DELETE", f"/api/room/{room}", 401),
+    ):
+        friend = {"Origin": FRIEND}
+        problem = fetch(server.url + path, method, friend)
+        assert problem.status == status
+        assert problem.headers["Access-Control-Allow-Origin"] in (allowed, friend["Origin"])
+        exposed = problem.headers["Access-Control-Expose-Headers"].lower()
+        assert "retry-after" in exposed
+        for evil in ("https://evil.example", "xhttps://friend.example", "null"):
+            headers = fetch(server.url + path, method, {"Origin": evil}).headers
+            assert ("Access-Control-Allow-Origin" in headers) == (allowed == "*")
+
+
+def test_a_preflight_offers_the_methods_that_the_route_has(opened: Open) -> None:
+    server, allowed = opened
+    for path, expected in (
+        ("/api/room", {"POST", "OPTIONS"}),
+        ("/api/room/x", {"GET", "HEAD", "DELETE", "OPTIONS"}),
+        ("/api/healthz", {"GET", "HEAD", "OPTIONS"}),
+    ):
+        asked = {
+            "Access-Control-Request-Method": "DELETE",
+            "Access-Control-Request-Headers": "authorization",
+        }
+        preflight = fetch(server.url + path, "OPTIONS", asked | {"Origin": FRIEND})
+        assert preflight.status in (200, 204)
+        methods = preflight.headers["Access-Control-Allow-Methods"]
+        assert set(re.split(", *", methods)) == expected
+        assert preflight.headers["Access-Control-Allow-Headers"].lower() == "authorization"
+        evil = fetch(server.url + path, "OPTIONS", asked | {"Origin": "https://evil.example"})
+        assert ("Access-Control-Allow-Methods" in evil.headers) == (allowed == "*")
+
+
+@pytest.mark.parametrize("opened", [FRIEND], indirect=True)
+@pytest.mark.parametrize("origin", [None, "https://evil.example", FRIEND])
+def test_an_answer_that_depends_on_the_origin_is_not_cached_for_others(
+    opened: Open, origin: str | None
+) -> None:
+    headers = {} if origin is None else {"Origin": origin}
+    answer = fetch(f"{opened.server.url}/api/healthz", headers=headers)
+    assert answer.headers["Vary"] == "Origin"
 
 
 def test_by_default_no_foreign_origin_may_read(server: SharechatProcess) -> None:
-    response = fetch(f"{server.url}/api/healthz", headers={"Origin": "https://friend.example"})
+    response = fetch(f"{server.url}/api/healthz", headers={"Origin": FRIEND})
     assert "Access-Control-Allow-Origin" not in response.headers
 
 
