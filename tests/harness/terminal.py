@@ -13,7 +13,9 @@ import trio
 
 from tests.harness.deadline import DEADLINE
 from tests.harness.process import BIN, environment
-from tests.harness.waiting import until
+
+_POLL = 0.02
+"""Seconds between two looks at what is not on the screen, such as whether the command has ended."""
 
 
 class Terminal:
@@ -26,6 +28,7 @@ class Terminal:
         self._stream = pyte.ByteStream(self._screen)
         self.written = b""
         """All that the command has written."""
+        self._changed = trio.Event()
 
     @property
     def rows(self) -> list[str]:
@@ -81,10 +84,13 @@ class Terminal:
 
     async def until(self, condition: Callable[[], bool]) -> None:
         """Wait until a condition holds. Raises AssertionError, with what is on the screen."""
-        try:
-            await until(condition, within=DEADLINE)
-        except trio.TooSlowError:
-            raise AssertionError(f"the screen does not get there:\n{self.text}") from None
+        with trio.move_on_after(DEADLINE) as patience:
+            while not condition():
+                # Not every condition is about what the command writes.
+                with trio.move_on_after(_POLL):
+                    await self._changed.wait()
+        if patience.cancelled_caught:
+            raise AssertionError(f"the screen does not get there:\n{self.text}")
 
     async def shows(self, text: str) -> None:
         """Wait until the text is somewhere on the screen."""
@@ -102,6 +108,8 @@ class Terminal:
                 data = os.read(self._fd, 65536)
                 self.written += data
                 self._stream.feed(data)
+                self._changed.set()
+                self._changed = trio.Event()
 
 
 @asynccontextmanager
