@@ -14,13 +14,14 @@ from sharechat.adapters.postgres.trio_connection import TrioConnection
 from sharechat.domain.errors import UnavailableError
 from sharechat.domain.ids import ProcessId, new_room_id
 from sharechat.domain.messages import Draft, Entry
+from tests.harness.deadline import DEADLINE
 from tests.harness.repositories import store
 
 Connection = TrioConnection[Any]
 
 
 async def connect(url: str) -> Connection:
-    with trio.fail_after(5):
+    with trio.fail_after(DEADLINE):
         return await TrioConnection.connect(url, autocommit=True)
 
 
@@ -38,7 +39,7 @@ async def count_waiting(connection: Connection) -> int:
 
 async def until_waiting(connection: Connection, count: int = 1) -> None:
     """Wait until at least `count` statements on the connection's server wait for a lock."""
-    with trio.fail_after(5):
+    with trio.fail_after(DEADLINE):
         while await count_waiting(connection) < count:  # noqa: ASYNC110 - there is no event
             await trio.sleep(0.005)
 

@@ -10,12 +10,10 @@ from sharechat.domain.errors import UnavailableError
 from sharechat.domain.ids import RoomId, new_member_id, new_message_id, new_room_id
 from sharechat.domain.messages import Entry, Message, MessageType
 from sharechat.domain.ports import Queue
+from tests.harness.deadline import DEADLINE
 
 MakeQueue = Callable[[], Queue]
 """Returns the Queue of one more process. All of them are on the same bus."""
-
-_TIMEOUT = 5
-"""Seconds of real time that a test waits for a Queue before it fails."""
 
 
 class Recorder:
@@ -47,7 +45,7 @@ class Recorder:
         self.all_missed.clear()
 
     async def _wait_until(self, condition: Callable[[], bool]) -> None:
-        with trio.fail_after(_TIMEOUT):
+        with trio.fail_after(DEADLINE):
             while not condition():
                 await self._changed.wait()
 
@@ -81,7 +79,7 @@ def new_room_ids(count: int) -> list[RoomId]:
 
 async def until_working(queue: Queue) -> None:
     """Wait until `check` passes."""
-    with trio.fail_after(_TIMEOUT):
+    with trio.fail_after(DEADLINE):
         while True:
             try:
                 queue.check()

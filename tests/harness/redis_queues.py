@@ -10,6 +10,7 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 from sharechat.adapters.redis import RedisQueue
 from sharechat.domain.errors import UnavailableError
 from sharechat.domain.ids import RoomId
+from tests.harness.deadline import DEADLINE
 from tests.harness.queues import Recorder, make_entry, until_working
 from tests.harness.redis import RedisServer
 from tests.harness.waiting import until
@@ -55,7 +56,7 @@ async def until_failing(
 
     With `clock`, hurry it: Redis does not answer, and only time has to pass.
     """
-    with trio.fail_after(5):
+    with trio.fail_after(DEADLINE):
         while True:
             try:
                 queue.check()
@@ -91,4 +92,4 @@ def sharechat_connections(server: RedisServer) -> list[str]:
 
 async def until_disconnected(server: RedisServer) -> None:
     """Wait until the server has noticed that every RedisQueue closed its connections."""
-    await until(lambda: not sharechat_connections(server), within=5)
+    await until(lambda: not sharechat_connections(server), within=DEADLINE)

@@ -15,7 +15,8 @@ from sharechat.net.direct_connection import MAX_HELD_BACK
 from tests.harness.connections import ADAPTERS, Connect, asgi, direct
 from tests.harness.deadline import DEADLINE
 from tests.harness.pair import LIMIT, batch, websockets
-from tests.harness.peer import frame, text
+from tests.harness.peer import Peer, frame, text
+from tests.harness.waiting import until
 
 
 @pytest.fixture(name="connect", params=ADAPTERS)
@@ -301,14 +302,18 @@ async def test_what_is_read_ahead_during_a_pause_takes_little_memory(message: st
     async with websockets(buffers=4096) as (connection, peer), trio.open_nursery() as nursery:
         tracemalloc.start()
         nursery.start_soon(connection.pause, DEADLINE)
-        with trio.move_on_after(0.5):
-            while True:
-                await peer.stream.send_all(data)
+        nursery.start_soon(send_on, peer, data)
+        await until(lambda: connection.held_back >= MAX_HELD_BACK)
+        await wait_all_tasks_blocked(0.05)  # Nothing more is read.
         memory = tracemalloc.get_traced_memory()[0]
         tracemalloc.stop()
-        assert connection.held_back >= MAX_HELD_BACK
         assert memory < 2 * MAX_HELD_BACK
         nursery.cancel_scope.cancel()
+
+
+async def send_on(peer: Peer, data: bytes) -> None:
+    while True:
+        await peer.stream.send_all(data)
 
 
 async def test_drain_gives_up_on_a_client_that_stalls() -> None:

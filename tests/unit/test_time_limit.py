@@ -38,6 +38,7 @@ async def test_that_lets_no_other_task_run():
         pass
 
 
+@pytest.mark.time_limit(20)
 async def test_that_passes():
     await trio.sleep(0.01)
 """

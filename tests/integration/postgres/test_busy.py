@@ -11,6 +11,7 @@ from sharechat.adapters.postgres.pool import CALL_TIMEOUT, Pool
 from sharechat.domain.errors import UnavailableError
 from sharechat.domain.ids import new_process_id, new_room_id
 from sharechat.domain.messages import RoomInfo
+from tests.harness.deadline import DEADLINE
 from tests.harness.drafts import chat
 from tests.harness.postgres_clients import (
     Connection,
@@ -45,7 +46,7 @@ async def test_waiting_for_a_connection_takes_nothing_off_the_time_that_a_call_h
             nursery.start_soon(partial(pool.run, work, timeout=10))
             await wait_all_tasks_blocked()
             mock_clock.jump(8)
-        with trio.fail_after(5):
+        with trio.fail_after(DEADLINE):
             await begun.wait()
         mock_clock.jump(8)
 
@@ -96,7 +97,7 @@ async def test_the_lease_and_the_janitor_do_not_wait_for_readers(url: str) -> No
                 for _ in range(20):
                     readers.start_soon(read)
                 await until_waiting(other, 3)  # Every connection but those that are reserved.
-                with trio.fail_after(1):
+                with trio.fail_after(DEADLINE):  # A call that had to wait would fail.
                     assert process in await repository.renew_lease(process)
                     assert await repository.end_lease(new_process_id())
                     assert await repository.get_orphans() == []
@@ -117,7 +118,7 @@ async def test_storing_messages_does_not_wait_for_the_other_calls(url: str) -> N
                 for _ in range(20):
                     callers.start_soon(repository.create_room, contested, KEY_HASH)
                 await until_waiting(other, 3)
-                with trio.fail_after(1):
+                with trio.fail_after(DEADLINE):  # A call that had to wait would fail.
                     await store(repository, process, chat(room, member, "hello"))
 
 

@@ -12,6 +12,7 @@ import trio
 from sharechat.adapters.postgres.trio_connection import TrioConnection
 from sharechat.domain.messages import Draft
 from tests.harness.cancelling import cancel_at_every_step
+from tests.harness.deadline import DEADLINE
 from tests.harness.drafts import chat
 from tests.harness.postgres_clients import (
     Connection,
@@ -87,12 +88,12 @@ async def test_after_a_cancelled_call_the_connection_is_usable_or_closed(
             connection = await connect_with_table()
             return
         usable += 1
-        with trio.fail_after(1):
+        with trio.fail_after(DEADLINE):
             assert await fetch_value(connection, "SELECT 42") == 42
         assert connection.info.transaction_status == psycopg.pq.TransactionStatus.IDLE
 
     try:
-        with trio.fail_after(20):
+        with trio.fail_after(2 * DEADLINE):
             await cancel_at_every_step(lambda: work(connection), check)
     finally:
         await connection.close()
@@ -117,7 +118,7 @@ async def test_cancelling_connect_leaves_nothing_open(url: str) -> None:
     async def connect_and_close() -> None:
         await (await TrioConnection.connect(url)).close()
 
-    with trio.fail_after(10):
+    with trio.fail_after(2 * DEADLINE):
         await cancel_at_every_step(connect_and_close, trio.lowlevel.checkpoint)
 
 

@@ -6,6 +6,7 @@ from psycopg.conninfo import make_conninfo
 
 from sharechat.adapters.postgres import SchemaError, migrate
 from sharechat.domain.errors import UnavailableError
+from tests.harness.deadline import DEADLINE
 from tests.harness.drafts import chat
 from tests.harness.postgres_clients import connect, new_database, open_repository
 from tests.harness.repositories import set_up_member
@@ -66,5 +67,5 @@ async def test_a_role_that_may_not_create_tables_starts_once_the_schema_is_up_to
 
 
 async def test_migrating_fails_soon_if_the_server_cannot_be_reached() -> None:
-    with trio.fail_after(2), pytest.raises(UnavailableError):
+    with trio.fail_after(DEADLINE), pytest.raises(UnavailableError):
         await migrate("postgresql://127.0.0.1:1/none")

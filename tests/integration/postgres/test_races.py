@@ -5,9 +5,11 @@ import random
 import trio
 
 from sharechat.domain.messages import Entry
+from tests.harness.deadline import DEADLINE
 from tests.harness.drafts import chat, joined
 from tests.harness.postgres_clients import connect, fetch_value, open_repository
 from tests.harness.repositories import KEY_HASH, make_room, read_log, set_up_member, somebody
+from tests.harness.waiting import until
 
 
 async def test_writers_at_once_cause_no_deadlock_no_gap_and_no_error(url: str) -> None:
@@ -17,7 +19,10 @@ async def test_writers_at_once_cause_no_deadlock_no_gap_and_no_error(url: str) -
         rooms = [await make_room(first) for _ in range(8)]
         doomed = [await make_room(first) for _ in range(8)]
 
+        written = 0
+
         async def write(seed: int) -> None:
+            nonlocal written
             choice = random.Random(seed)
             member = somebody()
             async with open_repository(url) as repository:
@@ -30,13 +35,14 @@ async def test_writers_at_once_cause_no_deadlock_no_gap_and_no_error(url: str) -
                     ]
                     outcomes = await repository.append(drafts, process)
                     assert all(isinstance(outcome, Entry) for outcome in outcomes[:6])
+                    written += 1
 
         async def delete() -> None:
-            for room in doomed:
-                await trio.sleep(0.01)
+            for number, room in enumerate(doomed):
+                await until(lambda: written > 7 * number)  # noqa: B023
                 await first.delete_room(room, KEY_HASH)
 
-        with trio.fail_after(15):
+        with trio.fail_after(2 * DEADLINE):
             async with trio.open_nursery() as nursery:
                 for seed in range(4):
                     nursery.start_soon(write, seed)

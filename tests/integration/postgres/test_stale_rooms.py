@@ -11,6 +11,7 @@ from sharechat.adapters.postgres import statements
 from sharechat.adapters.postgres.rows import to_arrays
 from sharechat.domain.errors import RoomNotFoundError
 from sharechat.domain.ids import RoomId
+from tests.harness.deadline import DEADLINE
 from tests.harness.drafts import joined
 from tests.harness.postgres_clients import Connection, connect, open_repository, until_waiting
 from tests.harness.repositories import make_room, set_up_member, somebody
@@ -95,7 +96,7 @@ async def test_a_room_that_is_in_use_is_not_removed_and_does_not_hold_up_the_oth
         used, *unused = [await make_room(repository) for _ in range(3)]
         async with connection.transaction():
             await connection.execute("SELECT FROM rooms WHERE id = %s FOR NO KEY UPDATE", (used,))
-            with trio.fail_after(1):
+            with trio.fail_after(DEADLINE):
                 assert sorted(await repository.remove_stale_rooms(0, unjoined_age)) == sorted(
                     unused
                 )

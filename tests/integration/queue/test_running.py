@@ -6,6 +6,7 @@ import pytest
 import trio
 
 from sharechat.domain.ids import RoomId, new_room_id
+from tests.harness.deadline import DEADLINE
 from tests.harness.queues import MakeQueue, Recorder, make_entry, marker, start_queue
 
 
@@ -14,7 +15,7 @@ async def test_a_cancelled_queue_hears_nothing_and_can_still_be_called(
 ) -> None:
     room_id = new_room_id()
     recorder = Recorder()
-    with trio.fail_after(5):
+    with trio.fail_after(DEADLINE):
         async with trio.open_nursery() as outer:
             publisher, _ = await start_queue(outer, make_queue)
             _, other = await start_queue(outer, make_queue, room_id)
@@ -47,7 +48,7 @@ async def test_an_exception_in_a_listener_is_not_hidden(make_queue: MakeQueue) -
 
     queue = make_queue()
     queue.subscribe(new_room_id())
-    with trio.fail_after(5), pytest.raises((ZeroDivisionError, ExceptionGroup)) as raised:
+    with trio.fail_after(DEADLINE), pytest.raises((ZeroDivisionError, ExceptionGroup)) as raised:
         await queue.run(BrokenListener())
     error: BaseException = raised.value
     while isinstance(error, ExceptionGroup):

@@ -39,7 +39,7 @@ async def test_cancelling_does_not_wait_for_a_frozen_server(server: RedisServer)
             queue.publish(room_id, [make_entry(room_id, text="x" * 100_000)])
         await trio.testing.wait_all_tasks_blocked()
         started = trio.current_time()
-    assert trio.current_time() - started < 0.5
+    assert trio.current_time() - started < 2  # After three seconds a send would give up.
     assert trio.lowlevel.current_statistics().tasks_living == tasks
 
 

@@ -8,6 +8,7 @@ from structlog.testing import capture_logs
 
 from sharechat.domain.errors import UnavailableError
 from sharechat.domain.ids import new_room_id
+from tests.harness.deadline import DEADLINE
 from tests.harness.queues import Recorder, make_entry, marker, new_room_ids, until_working
 from tests.harness.redis import Proxy, RedisServer
 from tests.harness.redis_queues import (
@@ -64,7 +65,7 @@ async def test_a_queue_starts_without_redis_and_check_says_why_it_fails(
     queue = impatient_queue(CLOSED_PORT)
     with pytest.raises(UnavailableError, match="not running"):
         queue.check()
-    with trio.fail_after(1):
+    with trio.fail_after(DEADLINE):
         await nursery.start(queue.run, Recorder())
     reason = await until_failing(queue, "failed")
     cause = "connecting to 127.0.0.1:1 failed: Connection refused"

@@ -11,6 +11,7 @@ from sharechat.adapters.postgres import PostgresRepository, migrate
 from sharechat.domain.ids import ProcessId, RoomId, new_process_id
 from sharechat.domain.ports import Repository
 from sharechat.domain.sources import Sources
+from tests.harness.deadline import DEADLINE
 from tests.harness.postgres import fresh_database, truncate
 from tests.harness.postgres_clients import connect
 from tests.harness.repositories import make_room
@@ -71,7 +72,7 @@ def shift_clock(url: str | None, sources: ShiftedSources) -> ShiftClock:
 
 @pytest.fixture
 async def repository(url: str | None, sources: ShiftedSources) -> AsyncIterator[Repository]:
-    with trio.fail_after(20):
+    with trio.fail_after(2 * DEADLINE):
         if url is None:
             yield MemoryRepository(sources)
             return
