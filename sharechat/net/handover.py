@@ -171,7 +171,9 @@ class Handover:
     async def send_eof(self) -> None:
         if self._phase is not State.TAKEN:
             self._transport.shut_write()
-        await trio.lowlevel.checkpoint()
+        # Hypercorn may call this in a task of the application that has been cancelled, and must
+        # then still go on to `aclose`.
+        await trio.lowlevel.cancel_shielded_checkpoint()
 
     async def aclose(self) -> None:
         """Shut the connection, and end hypercorn's work: it is done, though it may not know."""

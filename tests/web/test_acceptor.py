@@ -61,6 +61,32 @@ async def test_a_client_over_the_limit_gets_its_answer_and_no_reset() -> None:
         first.drop()
 
 
+@pytest.mark.parametrize(
+    "request_",
+    [
+        pytest.param(b"GET /api/healthz HTTP/1.0\r\n\r\n", id="HTTP/1.0"),
+        pytest.param(GET.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n"), id="close"),
+    ],
+)
+async def test_a_client_that_closes_after_the_last_answer_counts_no_longer(request_: bytes) -> None:
+    async def status(address: tuple[str, int]) -> str:
+        peer = await connect(address)
+        await peer.try_to_send(request_)
+        head, _ = await peer.response()
+        with suppress(trio.BrokenResourceError):
+            while await peer.stream.receive_some():
+                pass
+        await peer.stream.aclose()
+        return head.partition(" ")[2][:3]
+
+    async with serving(make_server(max_per_address=1)) as address:
+        assert await status(address) == "200"
+        # After HTTP_TIMEOUT it would end in any case.
+        with trio.fail_after(HTTP_TIMEOUT / 2):
+            while await status(address) != "200":
+                pass
+
+
 @contextmanager
 def no_file_descriptors() -> Iterator[None]:
     """Let this process open no more files."""
