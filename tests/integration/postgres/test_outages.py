@@ -25,6 +25,7 @@ from tests.harness.postgres_clients import (
 )
 from tests.harness.postgres_proxy import open_proxy
 from tests.harness.repositories import ANY_SIZE, make_room, set_up_member
+from tests.harness.waiting import until
 
 KILL = """
 SELECT pg_terminate_backend(pid, %s) FROM pg_stat_activity WHERE application_name = 'sharechat'
@@ -51,17 +52,24 @@ async def test_every_draft_is_stored_once_while_connections_are_killed_at_random
         process, room, member = await set_up_member(repository)
         batches = [[chat(room, member, f"{n}.{m}") for m in range(5)] for n in range(150)]
 
+        begun = kills = 0
+
         async def kill() -> None:
+            nonlocal kills
             while True:
-                await trio.sleep(random.random() / 20)
+                due = begun + random.randrange(1, 20)
+                await until(lambda: begun >= due)  # noqa: B023
                 await killer.execute(KILL, (0,))
+                kills += 1
 
         with trio.fail_after(2 * DEADLINE):
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(kill)
                 for batch in batches:
+                    begun += 1
                     await append_until_stored(repository, batch, process)
                 nursery.cancel_scope.cancel()
+        assert kills > 3
         async with await connect(url) as last_killer:
             # Wait until every kill has taken effect, and none can hit the connection that reads.
             await last_killer.execute(KILL, (5000,))
