@@ -9,7 +9,7 @@ from functools import partial
 import pytest
 import trio
 
-from tests.harness.cluster import Cluster
+from tests.harness.cluster import cluster
 from tests.harness.deadline import eventually, wait_until
 from tests.harness.http import history, make_room, members
 from tests.harness.peer import Peer, text, upgrade
@@ -132,11 +132,10 @@ async def test_members_that_have_heard_everything_are_closed_with_1012(
 
 @pytest.mark.time_limit(180)
 @pytest.mark.usefixtures("many_files")
-async def test_stopping_with_five_hundred_stalled_members_stores_every_left_in_time(
-    servers: Cluster,
-) -> None:
+async def test_stopping_with_five_hundred_stalled_members_stores_every_left_in_time() -> None:
     many, reading = 500, 3
-    with StalledMembers() as stalled:
+    # A cluster of its own, in which no process of another test has just died.
+    with cluster() as servers, StalledMembers() as stalled:
         server = servers.serve("--message-rate", "0", "--log-level", "warning")
         other = servers.serve("--log-level", "warning")
         room = make_room(server.url)

@@ -22,7 +22,7 @@ import psycopg
 from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
-_SECONDS_TO_START = 20
+_SECONDS_TO_START = 60
 _SECONDS_TO_STOP = 10
 _SETTINGS = {
     "listen_addresses": "127.0.0.1",

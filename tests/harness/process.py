@@ -87,7 +87,8 @@ class ServerProcess:
             reader = threading.Thread(target=self._read, args=(pipe, self._lines[name]))
             reader.start()
             self._readers.append(reader)
-        wait_until(lambda: self._printed_url() is not None or process.poll() is not None)
+        ended = process.poll
+        wait_until(lambda: self._printed_url() or ended() is not None, within=3 * DEADLINE)
         printed = self._printed_url()
         if printed is None:
             self.kill()

@@ -15,7 +15,7 @@ from typing import Self
 
 import trio
 
-_SECONDS_TO_START = 10.0
+_SECONDS_TO_START = 60.0
 _SECONDS_TO_STOP = 10.0
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from tests.harness.cluster import Cluster, Pair, cluster
 from tests.harness.http import make_room
-from tests.harness.process import SharechatProcess
+from tests.harness.process import ImpatientProcess, SharechatProcess
 
 
 @pytest.fixture(name="many_files")
@@ -59,13 +59,16 @@ def _pair(servers: Cluster) -> Pair:
     return servers.serve("--message-rate", "0"), servers.serve("--message-rate", "0")
 
 
-@pytest.fixture(scope="session", name="impatient")
-def _impatient(servers: Cluster) -> Pair:
-    """Like `pair`, with the times of `tests/harness/impatient.py`: others soon count as dead."""
-    return (
-        servers.serve_impatiently("--message-rate", "0"),
-        servers.serve_impatiently("--message-rate", "0"),
-    )
+@pytest.fixture(scope="module", name="impatient")
+def _impatient(servers: Cluster) -> Iterator[Pair]:
+    """Like `pair`, with the times of `tests/harness/impatient.py`.
+
+    Not for the whole session: beside a busy core they might take others for dead.
+    """
+    flags = (*servers.flags, "--message-rate", "0")
+    with ImpatientProcess(*flags) as one, ImpatientProcess(*flags) as other:
+        yield one, other
+        assert one.stop() == other.stop() == 0
 
 
 @pytest.fixture(name="room")
