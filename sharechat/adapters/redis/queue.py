@@ -3,7 +3,8 @@
 import secrets
 import ssl
 from collections.abc import Collection, Sequence
-from random import SystemRandom
+from contextlib import AbstractAsyncContextManager
+from random import Random, SystemRandom
 
 import structlog
 import trio
@@ -11,7 +12,12 @@ import trio
 from sharechat.adapters.redis.health import Health
 from sharechat.adapters.redis.probe import Probe
 from sharechat.adapters.redis.protocol import ConnectionFailedError, pack, raise_for_errors
-from sharechat.adapters.redis.redis_connection import RedisConnection, connect
+from sharechat.adapters.redis.redis_connection import (
+    OpenStream,
+    RedisConnection,
+    connect,
+    open_stream,
+)
 from sharechat.adapters.redis.send_buffer import SendBuffer
 from sharechat.adapters.redis.subscriptions import Subscriptions
 from sharechat.adapters.redis.unconfirmed import UnconfirmedRooms
@@ -49,8 +55,13 @@ class RedisQueue:
         probe_interval: float = 3.0,
         timeout: float = 3.0,
         buffer_size: int = 8 * 1024 * 1024,
+        open_stream: OpenStream = open_stream,
+        random: Random = _random,
     ) -> None:
-        """Parse the URL without any I/O. Raises ValueError if it is not a valid Redis URL."""
+        """Parse the URL without any I/O. Raises ValueError if it is not a valid Redis URL.
+
+        `open_stream` and `random`, which draws the pauses, are for a simulated network.
+        """
         self._endpoint = parse_url(url)
         self._probe_interval = probe_interval
         self._timeout = timeout
@@ -64,6 +75,8 @@ class RedisQueue:
         self._unconfirmed = UnconfirmedRooms()
         self._health = Health()
         self._tls_context: ssl.SSLContext | None = None
+        self._open_stream = open_stream
+        self._random = random
 
     def publish(self, room_id: RoomId, entries: Sequence[Entry]) -> None:
         self._publish(room_id, entries)
@@ -79,7 +92,8 @@ class RedisQueue:
             self._unconfirmed.add_dropped(room_id)
 
     def _publish_looks(self, room_ids: Collection[RoomId]) -> None:
-        for room_id in room_ids:
+        # Sorted, so that a simulation repeats exactly.
+        for room_id in sorted(room_ids):
             self.publish_look(room_id)
 
     def subscribe(self, room_id: RoomId) -> None:
@@ -118,7 +132,7 @@ class RedisQueue:
                 if trio.current_time() - began > 2 * self._timeout:
                     backoff = _MIN_BACKOFF
                 # A random share, so that processes do not reconnect together.
-                await trio.sleep(backoff * _random.uniform(0.5, 1.0))
+                await trio.sleep(backoff * self._random.uniform(0.5, 1.0))
                 backoff = min(2 * backoff, _MAX_BACKOFF)
         finally:
             self._health.set_pending("it is not running")
@@ -128,10 +142,9 @@ class RedisQueue:
 
         Ends by raising ConnectionFailedError, alone or in a group.
         """
-        context = self._make_tls_context()
         async with (
-            connect(self._endpoint, b"sharechat-publisher", context, self._timeout) as publisher,
-            connect(self._endpoint, b"sharechat-subscriber", context, self._timeout) as subscriber,
+            self._connect(b"sharechat-publisher") as publisher,
+            self._connect(b"sharechat-subscriber") as subscriber,
         ):
             probe = Probe()
             self._subscriptions.restart()
@@ -147,6 +160,10 @@ class RedisQueue:
                     nursery.start_soon(self._run_probe, probe)
             finally:
                 self._send_buffer.close()
+
+    def _connect(self, name: bytes) -> AbstractAsyncContextManager[RedisConnection]:
+        context = self._make_tls_context()
+        return connect(self._endpoint, name, context, self._timeout, self._open_stream)
 
     def _make_tls_context(self) -> ssl.SSLContext | None:
         # Not in __init__ because this reads files; once because it takes tens of milliseconds.

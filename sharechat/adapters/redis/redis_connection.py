@@ -3,7 +3,7 @@
 import os
 import socket
 import ssl
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -12,6 +12,9 @@ import trio
 
 from sharechat.adapters.redis.protocol import ConnectionFailedError, ReplyParser, pack
 from sharechat.adapters.redis.url import Endpoint
+
+OpenStream = Callable[[Endpoint], Awaitable[trio.abc.Stream]]
+"""Opens a stream to an endpoint, without TLS, or raises OSError."""
 
 
 class RedisConnection:
@@ -87,9 +90,20 @@ class RedisConnection:
         )
 
 
+async def open_stream(endpoint: Endpoint) -> trio.abc.Stream:
+    """Open a socket to the endpoint. Raises OSError."""
+    if endpoint.path is not None:
+        return await trio.open_unix_socket(endpoint.path)
+    return await trio.open_tcp_stream(endpoint.host, endpoint.port)
+
+
 @asynccontextmanager
 async def connect(
-    endpoint: Endpoint, name: bytes, context: ssl.SSLContext | None, timeout: float
+    endpoint: Endpoint,
+    name: bytes,
+    context: ssl.SSLContext | None,
+    timeout: float,
+    open_stream: OpenStream = open_stream,
 ) -> AsyncGenerator[RedisConnection, None]:
     """Open an authenticated connection called `name`, and close it when the block ends.
 
@@ -100,7 +114,7 @@ async def connect(
     # Each step has a deadline of its own, because a cancel scope must not contain the `yield`.
     try:
         with trio.fail_after(timeout):
-            stream: trio.abc.Stream = await _open_stream(endpoint)
+            stream = await open_stream(endpoint)
     except (OSError, trio.TooSlowError) as error:
         raise _connect_error(endpoint, error, timeout) from error
     if context is not None:
@@ -118,12 +132,6 @@ async def connect(
     finally:
         # A graceful TLS close would wait for a server that may be frozen.
         await trio.aclose_forcefully(stream)
-
-
-async def _open_stream(endpoint: Endpoint) -> trio.SocketStream:
-    if endpoint.path is not None:
-        return await trio.open_unix_socket(endpoint.path)
-    return await trio.open_tcp_stream(endpoint.host, endpoint.port)
 
 
 def _connect_error(endpoint: Endpoint, error: Exception, timeout: float) -> ConnectionFailedError:
