@@ -1,7 +1,7 @@
-"""Deliberate faults in the actors, one at a time, each of which the simulation must find.
+"""Deliberate faults in the actors and in the adapter of Redis, which the simulation must find.
 
-They patch private methods: each removes one precaution of the protocol. Beside each stands the
-kind of histories in which it is found soonest.
+They are applied one at a time. They patch private methods: each removes one precaution of the
+protocol. Beside each stands the kind of histories in which it is found soonest.
 """
 
 from collections.abc import Callable, Mapping
@@ -11,6 +11,7 @@ from typing import NamedTuple
 from tests.simulation import (
     breaks_of_members,
     breaks_of_processes,
+    breaks_of_redis,
     breaks_of_rooms,
     breaks_of_talk,
 )
@@ -84,6 +85,17 @@ _ALL = (
     Break(breaks_of_processes.presence_first, "gaps"),
     Break(breaks_of_processes.room_ttl, "clients"),
     Break(breaks_of_processes.supervision, "repository"),
+    Break(breaks_of_redis.send_buffer_size, "publishing"),
+    Break(breaks_of_redis.lost_connection, "publishing"),
+    Break(breaks_of_redis.dropped_publications, "publishing"),
+    Break(breaks_of_redis.dropped_in_outage, "redis"),
+    Break(breaks_of_redis.early_confirmation, "publishing"),
+    Break(breaks_of_redis.any_token, "publishing"),
+    Break(breaks_of_redis.no_probe, "redis"),
+    Break(breaks_of_redis.silent_subscription, "redis"),
+    Break(breaks_of_redis.stale_unsubscribe, "subscribing"),
+    Break(breaks_of_redis.forgotten_subscriptions, "redis"),
+    Break(breaks_of_redis.swallowed_look, "redis"),
 )
 
 BREAKS: Mapping[str, Break] = {broken.name: broken for broken in _ALL}

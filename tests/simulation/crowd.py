@@ -29,10 +29,10 @@ class Crowd:
         # Each author's newest connection.
         self._client_of: dict[Author, SimConnection] = {}
 
-    def join(self, process: SimProcess, variant: int) -> None:
-        """Make a new client join a room."""
-        author = self._new_author(self._room(variant), speaks_plainly=variant % 3 == 0)
-        self._connect(author, process, always_waits=variant % 8 == 7)
+    def join(self, process: SimProcess, room: int, kind: int) -> None:
+        """Make a new client of some kind join a room."""
+        author = self._new_author(self._room(room), speaks_plainly=kind % 3 == 0)
+        self._connect(author, process, always_waits=kind % 8 == 7)
 
     def come_back(self, process: SimProcess, variant: int) -> None:
         """Make an author lose its connection, if it has one, and come back to hear the rest."""

@@ -110,7 +110,7 @@ def _deleted(world: World, connection: ClientState, accepted_at: float) -> Itera
     room_id = connection.room_id
     at = world.dead_rooms.get(room_id)
     joined = _stored_at(world, connection, MessageType.JOINED)
-    if at is None or joined > at:
+    if at is None or joined > at or connection.holds_up_resuming:
         return
     process = connection.process
     by = learned_by(world, process, at, accepted_at, room_id, float("inf"))

@@ -4,14 +4,16 @@ import trio
 
 from sharechat.domain.ids import RoomId
 from sharechat.domain.messages import RoomInfo
+from tests.simulation.conditions import CONDITIONS
 from tests.simulation.crowd import Crowd
 from tests.simulation.faults import Fault
-from tests.simulation.history import DURATIONS, Action, History, Op
+from tests.simulation.history import DURATIONS, Action, BusKind, History, Op
 from tests.simulation.process import SimProcess
 from tests.simulation.queue import Bus
 from tests.simulation.quiescence import why_not_quiescent
+from tests.simulation.redis_server import SimRedis
 from tests.simulation.truth import Truth
-from tests.simulation.world import World
+from tests.simulation.world import ProcessBus, World
 
 _KEY = b"the hash of a key"
 _ROOMS = 2
@@ -25,13 +27,17 @@ _STOP_WITHIN = 30
 """Seconds that all processes together may take to stop."""
 
 
+def _make_bus(world: World, kind: BusKind) -> ProcessBus:
+    return Bus(world) if kind is BusKind.FAKE else SimRedis(world, CONDITIONS[kind])
+
+
 class Director:
     """Plays one history in one world, with the processes that it creates and the Crowd."""
 
     def __init__(self, world: World, history: History) -> None:
         self._world = world
         self._history = history
-        self._bus = Bus(world)
+        self._bus = _make_bus(world, history.bus)
         self._truth = Truth(world)
         self._processes: list[SimProcess] = []
         self._crowd = Crowd(world)
@@ -64,7 +70,9 @@ class Director:
             await self._start()
         await trio.sleep(0.01)
         for number in range(self._history.initial_members):
-            self._crowd.join(self._processes[number % self._history.processes], number)
+            # Two processes have members in each room.
+            process = self._processes[number % self._history.processes]
+            self._crowd.join(process, number // 2, number)
 
     async def _make_room(self) -> None:
         room_id = RoomId(f"room-{self._rooms_made}")
@@ -113,7 +121,7 @@ class Director:
     ) -> None:
         match op.action:
             case Action.JOIN:
-                self._crowd.join(process, op.variant)
+                self._crowd.join(process, op.variant, op.variant)
             case Action.RETURN:
                 self._crowd.come_back(process, op.variant)
             case Action.CATCH_UP:
@@ -132,6 +140,8 @@ class Director:
                 self._world.faults.begin(Fault.SEVERED, process.number, duration, strength % 2)
             case Action.CUT:
                 self._cut(process.number, duration, strength)
+            case Action.REDIS:
+                self._bus.disturb(process, strength, duration)
             case _:
                 self._crowd.act(op, duration)
 
@@ -140,17 +150,14 @@ class Director:
         with trio.move_on_after(duration):
             while True:
                 await trio.sleep(2)
-                for queue in self._bus.queues:
-                    queue.misses(RoomId("room-elsewhere"))
+                for process in self._processes:
+                    process.queue.missed({RoomId("room-elsewhere")})
 
     def _cut(self, process: int | None, duration: float, strength: int) -> None:
         cut = self._world.faults.begin(Fault.CUT, process, duration, strength % 2)
         cut.incoming, cut.outgoing = strength // 2 != 1, strength // 2 != 2
-        self._world.later(duration, self._restore)
-
-    def _restore(self) -> None:
-        for queue in self._bus.queues:
-            queue.restore()
+        self._bus.cut(cut)
+        self._world.later(duration, self._bus.restore)
 
     async def _become_quiescent(self, nursery: trio.Nursery) -> None:
         """End all faults and wait until nothing more has to happen."""
@@ -160,7 +167,7 @@ class Director:
         world.faults.clear()
         for process in self._processes:
             process.thaw()
-        self._restore()
+        self._bus.restore()
         if not any(process.up for process in world.processes):
             await self._start()
         nursery.start_soon(self._crowd.insist, self._processes)

@@ -26,6 +26,10 @@ class Fault(enum.StrEnum):
     """Single calls of the Repository raise an error that no adapter may raise: a bug."""
     NOISE = "noise"
     """The bus loses, repeats, delays and reorders."""
+    REDIS = "redis"
+    """Redis fails, or one connection to it."""
+    OVERLOAD = "overload"
+    """The network to Redis is slow, or its buffers are small. It lasts to the end."""
     CUT = "cut"
     """The bus does not reach one process, or all, in one direction or both."""
     CLOCK = "clock"
@@ -93,10 +97,10 @@ class Faults:
                 yield disturbance
 
     def clear(self) -> None:
-        """End every disturbance now, except late commits."""
+        """End every disturbance now, except late commits and small buffers."""
         now = trio.current_time()
         for disturbance in self._active:
-            if disturbance.fault is not Fault.LATE:
+            if disturbance.fault not in (Fault.LATE, Fault.OVERLOAD):
                 disturbance.end = min(disturbance.end, now)
         self._active = []
 

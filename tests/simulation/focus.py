@@ -7,12 +7,13 @@ from collections.abc import Mapping, Sequence
 from random import Random
 from typing import NamedTuple
 
-from tests.simulation.history import Action, History, Limits, Op
+from tests.simulation.history import Action, BusKind, History, Limits, Op
 
 _ANY_DELAY = (0.0, 0.0, 0.0, 0.0, 0.001, 0.003, 0.007, 0.02, 0.05, 0.2, 0.3, 1.0, 1.0, 2.0, 3.0, 11)
 
 
-_MAX_OPS = 50
+_REDIS = (BusKind.REDIS, BusKind.REDIS, BusKind.FAR, BusKind.NARROW, BusKind.SMALL)
+_ANY_BUS = (*_REDIS, *(BusKind.FAKE,) * len(_REDIS))
 
 
 class Focus(NamedTuple):
@@ -22,8 +23,10 @@ class Focus(NamedTuple):
     delays: Sequence[float] = _ANY_DELAY
     """Seconds that an op may come after the one before it."""
     limits: Sequence[Limits] = tuple(Limits)
+    buses: Sequence[BusKind] = _ANY_BUS
     processes: tuple[int, int] = (1, 3)
     members: tuple[int, int] = (0, 6)
+    max_ops: int = 50
     old_entries: Sequence[int] = (0,)
     patience: Sequence[float] = (0.0, 0.0, 12.0)
     quiet_times: Sequence[float] = (0.0, 0.0, 6.0, 14.0)
@@ -31,7 +34,7 @@ class Focus(NamedTuple):
     def draw(self, rng: Random) -> History:
         """Return a history of this kind; it depends on nothing but `rng`."""
         actions, weights = tuple(self.weights), tuple(self.weights.values())
-        number = rng.randint(1, _MAX_OPS)
+        number = rng.randint(1, self.max_ops)
         return History(
             seed=rng.getrandbits(32),
             processes=rng.randint(*self.processes),
@@ -44,6 +47,7 @@ class Focus(NamedTuple):
                 Op(rng.choice(self.delays), action, rng.randrange(8), rng.randrange(64))
                 for action in rng.choices(actions, weights, k=number)
             ),
+            bus=rng.choice(self.buses),
         )
 
 
@@ -77,6 +81,7 @@ FOCUSES: Mapping[str, Focus] = {
             Action.CLOCK: 1,
             Action.NOISE: 4,
             Action.CUT: 2,
+            Action.REDIS: 2,
         }
     ),
     "bus": Focus(
@@ -89,9 +94,47 @@ FOCUSES: Mapping[str, Focus] = {
             Action.NOISE: 5,
             Action.CUT: 3,
         },
+        buses=(BusKind.FAKE,),
         processes=(2, 3),
         members=(2, 6),
         patience=(0.0, 12.0),
+    ),
+    "redis": Focus(
+        {
+            Action.TALK: 12,
+            Action.BURST: 2,
+            Action.JOIN: 5,
+            Action.CLOSE: 5,
+            Action.DELETE: 1,
+            Action.FREEZE: 1,
+            Action.NOISE: 1,
+            Action.CUT: 3,
+            Action.REDIS: 8,
+        },
+        delays=(0.0, 0.02, 0.1, 0.3, 0.3, 1.0, 1.0, 2.0, 3.0, 11.0),
+        buses=_REDIS,
+        processes=(2, 3),
+        members=(3, 6),
+        quiet_times=(0.0, 14.0, 20.0),
+    ),
+    "publishing": Focus(
+        {Action.TALK: 12, Action.BURST: 2, Action.REDIS: 3},
+        max_ops=20,
+        delays=(0.0, 0.02, 0.1, 0.3, 0.3, 1.0, 1.0, 3.0),
+        buses=(BusKind.FAR, BusKind.FAR, BusKind.SMALL),
+        processes=(2, 2),
+        members=(4, 6),
+        patience=(0.0, 0.0, 0.0, 12.0),
+        quiet_times=(16.0,),
+    ),
+    "subscribing": Focus(
+        {Action.TALK: 5, Action.JOIN: 8, Action.CLOSE: 8, Action.CUT: 4, Action.REDIS: 1},
+        delays=(0.0, 0.02, 0.3, 0.3, 0.3, 1.0),
+        limits=(Limits.TIGHT, Limits.SMALL_PAGES),
+        buses=_REDIS,
+        processes=(2, 2),
+        members=(4, 6),
+        quiet_times=(14.0,),
     ),
     "repository": Focus(
         {
@@ -138,6 +181,7 @@ FOCUSES: Mapping[str, Focus] = {
             Action.NOISE: 1,
         },
         delays=(0.0, 0.02, 0.2, 0.3, 1.0, 1.0),
+        buses=(BusKind.FAKE,),
         members=(1, 3),
         processes=(1, 2),
         limits=(Limits.TIGHT, Limits.SMALL_PAGES),
@@ -204,6 +248,7 @@ FOCUSES: Mapping[str, Focus] = {
             Action.SLOW: 4,
             Action.NOISE: 4,
         },
+        buses=(BusKind.FAKE,),
         delays=(0.0, 0.0, 0.02, 0.3, 1.0, 1.0),
         members=(1, 4),
         processes=(2, 3),
@@ -220,7 +265,8 @@ FOCUSES: Mapping[str, Focus] = {
 
 
 # What takes the rarest coincidences is drawn twice as often.
-_MIX = (*FOCUSES.values(), FOCUSES["resuming"], FOCUSES["gaps"], FOCUSES["lingering"])
+_RARE = ("redis", "resuming", "gaps", "lingering")
+_MIX = (*FOCUSES.values(), *(FOCUSES[name] for name in _RARE))
 
 
 def history_number(number: int, focus: str | None = None) -> History:

@@ -41,6 +41,8 @@ class Action(enum.StrEnum):
     SLOW = "slow"
     CLOCK = "clock"
     NOISE = "noise"
+    REDIS = "redis"
+    """Something happens to Redis, or to a process's connections to it."""
     CUT = "cut"
 
 
@@ -54,6 +56,21 @@ class Op(msgspec.Struct, frozen=True):
     """Which client or process; taken modulo their number, so it is valid in any history."""
     variant: int = 0
     """What else differs: how long, how strongly, in which room."""
+
+
+class BusKind(enum.StrEnum):
+    """What connects the processes."""
+
+    FAKE = "fake"
+    """A fake of the port, which may do all that the port allows."""
+    REDIS = "redis"
+    """The real adapter over a simulated Redis and a simulated network."""
+    FAR = "far"
+    """The same, but Redis is far away, and a stranger talks on the channels of the probes."""
+    NARROW = "narrow"
+    """The same as `REDIS`, but the kernel and Redis keep few bytes."""
+    SMALL = "small"
+    """The same as `REDIS`, but the adapter keeps few bytes."""
 
 
 class Limits(enum.StrEnum):
@@ -115,6 +132,7 @@ class History(msgspec.Struct, frozen=True):
     processes: int
     initial_members: int
     limits: Limits
+    bus: BusKind
     old_entries: int
     """How many entries the log of each room has from the beginning."""
     patience: float

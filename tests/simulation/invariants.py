@@ -5,9 +5,11 @@ from itertools import pairwise
 
 from sharechat.domain.ids import RoomId
 from sharechat.domain.messages import Message, MessageType
+from tests.simulation.carrying import carried_or_looked_for
 from tests.simulation.closing import closed_for_a_reason
+from tests.simulation.conditions import CONDITIONS
 from tests.simulation.deadlines import kept_deadlines
-from tests.simulation.history import History
+from tests.simulation.history import BusKind, History
 from tests.simulation.repeats import answers_are_copies, in_place, is_welcomed
 from tests.simulation.state import ClientState
 from tests.simulation.texts import (
@@ -37,6 +39,8 @@ def check(world: World, history: History) -> Iterator[str]:
         yield from closed_for_a_reason(world, connection)
     yield from heard_in_time(world)
     yield from kept_deadlines(world, history)
+    if history.bus is not BusKind.FAKE:
+        yield from carried_or_looked_for(world, CONDITIONS[history.bus])
 
 
 def _check_log(world: World, room_id: RoomId, log: Sequence[Message]) -> Iterator[str]:

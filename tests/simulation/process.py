@@ -11,6 +11,7 @@ from tests.simulation.faults import Fault, UnexpectedError
 from tests.simulation.repository import SimRepository
 from tests.simulation.sources import SimSources
 from tests.simulation.state import ProcessState, serving
+from tests.simulation.watched_queue import WatchedQueue
 from tests.simulation.world import World
 
 _HANDSHAKE_SECONDS = (0.0, 0.0, 0.0, 0.002, 0.05, 0.5, 3.0)
@@ -25,7 +26,7 @@ class SimProcess(ProcessState):
         super().__init__(len(world.processes))
         world.processes.append(self)
         self.repository = SimRepository(world, self)
-        self.queue = world.bus.connect(self)
+        self.queue = WatchedQueue(world, self, world.bus.connect(self))
         self.controller = Controller(self.repository, self.queue, policy, SimSources(world))
         self._world = world
         self._policy = policy
@@ -163,7 +164,7 @@ class SimProcess(ProcessState):
     def thaw(self) -> None:
         if self.frozen:
             self._let_run()
-            self.queue.thaw()
+            self._world.bus.restore()
 
     def _let_run(self) -> None:
         if self.frozen:

@@ -1,6 +1,5 @@
 """The bus between the processes: it may lose, repeat, delay and reorder anything."""
 
-import heapq
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 
@@ -11,6 +10,7 @@ from sharechat.domain.ids import RoomId
 from sharechat.domain.messages import Entry
 from sharechat.domain.ports import Listener
 from tests.simulation.faults import Disturbance, Fault
+from tests.simulation.schedule import Schedule
 from tests.simulation.state import ProcessState
 from tests.simulation.world import World
 
@@ -26,39 +26,33 @@ def noticed_at(cut: Disturbance) -> float:
     return cut.start + (0 if cut.strength else _NOTICED_AFTER)
 
 
-_CLOSED_AFTER = 5.0
-"""Seconds after which the members of a room that has ended have been closed."""
-
-
 class Bus:
-    """Carries everything in one task, in the order in which it is due."""
+    """Carries what the processes publish to each other."""
 
     def __init__(self, world: World) -> None:
         self.queues: list[SimQueue] = []
         """The queues that run now."""
         self.world = world
-        self._due: list[tuple[float, int, Callable[[], None]]] = []
-        self._count = 0
-        self._wake = trio.Event()
+        self.schedule = Schedule()
         self._rng = world.rng("bus")
 
     def connect(self, process: ProcessState) -> "SimQueue":
         return SimQueue(self, process)
 
-    def after(self, seconds: float, do: Callable[[], None]) -> None:
-        """Call `do` after some seconds."""
-        self._count += 1
-        heapq.heappush(self._due, (trio.current_time() + seconds, self._count, do))
-        self._wake.set()
-
     async def run(self) -> None:
-        while True:
-            self._wake = trio.Event()
-            now = trio.current_time()
-            while self._due and self._due[0][0] <= now:
-                heapq.heappop(self._due)[2]()
-            with trio.move_on_at(self._due[0][0] if self._due else float("inf")):
-                await self._wake.wait()
+        await self.schedule.run()
+
+    def cut(self, cut: Disturbance) -> None:
+        """Let a cut begin, which each queue asks for itself."""
+
+    def restore(self) -> None:
+        """Go on after a fault has ended."""
+        for queue in self.queues:
+            queue.thaw()
+            queue.restore()
+
+    def disturb(self, process: ProcessState, kind: int, seconds: float) -> None:
+        """Do nothing: this bus has no server that could fail."""
 
     def publish(self, sender: "SimQueue", room_id: RoomId, entries: Sequence[Entry] | None) -> None:
         """Carry entries, or a look if `entries` is None."""
@@ -67,7 +61,7 @@ class Bus:
         for queue in self.queues:
             if room_id in queue.heard:
                 for delay in self._delays(queue):
-                    self.after(delay, queue.delivery(room_id, entries))
+                    self.schedule.after(delay, queue.delivery(room_id, entries))
 
     def _delays(self, queue: "SimQueue") -> Sequence[float]:
         """Return after how many seconds each copy arrives."""
@@ -94,7 +88,6 @@ class SimQueue:
     def __init__(self, bus: Bus, process: ProcessState) -> None:
         self.process = process
         self.wanted: dict[RoomId, None] = {}
-        process.subscribed = self.wanted
         """The rooms that the process is subscribed to."""
         self.heard: dict[RoomId, None] = {}
         """Those of them that the bus has confirmed, as it does unless it is cut."""
@@ -120,24 +113,11 @@ class SimQueue:
 
     def subscribe(self, room_id: RoomId) -> None:
         self.wanted[room_id] = None
-        self._bus.after(_LATENCY, lambda: self._confirm(room_id))
+        self._bus.schedule.after(_LATENCY, lambda: self._confirm(room_id))
 
     def unsubscribe(self, room_id: RoomId) -> None:
         self.wanted.pop(room_id, None)
         self.heard.pop(room_id, None)
-        self._bus.world.later(_CLOSED_AFTER, lambda: self._check_unsubscribed(room_id))
-
-    def _check_unsubscribed(self, room_id: RoomId) -> None:
-        """No member is in a room that the process does not hear."""
-        world, process = self._bus.world, self.process
-        since = trio.current_time() - _CLOSED_AFTER
-        frozen = world.faults.between(since, since + _CLOSED_AFTER, {Fault.FROZEN}, process.number)
-        if room_id in self.wanted or frozen or not process.up:
-            return
-        for client in world.connections:
-            inside = client.process is process and client.room_id == room_id and client.here
-            if inside and client.accepted_at is not None and client.accepted_at <= since:
-                world.report_violation(f"{client} is in a room that its process does not hear")
 
     def _confirm(self, room_id: RoomId) -> None:
         if room_id in self.wanted and not self.deaf:
@@ -146,19 +126,7 @@ class SimQueue:
 
     def misses(self, room_id: RoomId) -> None:
         """Tell the listener that it may have missed something."""
-        self._tell(lambda listener: self._missed(listener, room_id))
-
-    def _missed(self, listener: Listener, room_id: RoomId) -> None:
-        listener.missed({room_id})
-        world = self._bus.world
-        removed = room_id in world.dead_rooms
-        self.process.learn(
-            room_id, float("inf") if removed else len(world.truth.log.get(room_id, ()))
-        )
-
-    def _heard(self, listener: Listener, room_id: RoomId, entries: Sequence[Entry]) -> None:
-        listener.heard(room_id, entries)
-        self.process.learn(room_id, max(entry.seq for entry in entries))
+        self._tell(lambda listener: listener.missed({room_id}))
 
     def delivery(self, room_id: RoomId, entries: Sequence[Entry] | None) -> Callable[[], None]:
         """Return what delivers entries to the listener, or a look if `entries` is None."""
@@ -166,12 +134,10 @@ class SimQueue:
         def deliver() -> None:
             if room_id not in self.wanted:
                 return
-            seqs = [entry.seq for entry in entries or ()]
-            self._bus.world.note("delivers", self.process.number, room_id, *seqs)
             if entries is None:
                 self.misses(room_id)
             else:
-                self._tell(lambda listener: self._heard(listener, room_id, entries))
+                self._tell(lambda listener: listener.heard(room_id, entries))
 
         return deliver
 
@@ -189,7 +155,7 @@ class SimQueue:
 
     def thaw(self) -> None:
         """Deliver what the socket received while the process was frozen."""
-        while self._backlog:
+        while self._backlog and not self.process.frozen:
             self._backlog.popleft()()
 
     def restore(self) -> None:

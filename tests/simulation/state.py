@@ -3,6 +3,7 @@
 from collections import defaultdict
 from collections.abc import Mapping
 from contextvars import ContextVar
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import trio
@@ -96,6 +97,25 @@ class AuthorState:
         return f"author {self.number}"
 
 
+@dataclass
+class QueueRecord:
+    """Everything that went through one process's Queue. Times are the simulated clock's."""
+
+    process: ProcessState
+    published: list[tuple[float, RoomId, int | None]] = field(default_factory=list)
+    """When, and the last `seq` in it; None for a look."""
+    wanted: defaultdict[RoomId, list[list[float]]] = field(
+        default_factory=lambda: defaultdict(list)
+    )
+    """From when until when each room was subscribed to; infinite if it still is."""
+    heard: defaultdict[RoomId, list[tuple[float, int]]] = field(
+        default_factory=lambda: defaultdict(list)
+    )
+    """When entries were heard, and the last `seq` among them."""
+    missed: defaultdict[RoomId, list[float]] = field(default_factory=lambda: defaultdict(list))
+    """When it was told that it may have missed something."""
+
+
 class ClientState:
     """What one client did and received, and how far the server has served it."""
 
@@ -150,6 +170,14 @@ class ClientState:
     @property
     def accepted(self) -> bool:
         return self.accepted_at is not None
+
+    @property
+    def holds_up_resuming(self) -> bool:
+        """Whether the client catches up and did not always read.
+
+        Its process waits for it, for seconds, before it looks what has become of the room.
+        """
+        return self.after is not None and self.dawdled
 
     @property
     def settled(self) -> int:

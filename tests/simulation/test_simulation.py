@@ -4,7 +4,7 @@ import pytest
 
 from tests.simulation.breaks import BREAKS
 from tests.simulation.focus import history_number
-from tests.simulation.history import Action, History, Limits, Op, from_text, to_text
+from tests.simulation.history import Action, BusKind, History, Limits, Op, from_text, to_text
 from tests.simulation.hunt import hunt
 from tests.simulation.simulate import simulate
 
@@ -35,6 +35,7 @@ def test_a_process_that_fails_to_start_is_asked_for_nothing() -> None:
         processes=1,
         initial_members=0,
         limits=Limits.REAL,
+        bus=BusKind.FAKE,
         old_entries=0,
         patience=0,
         quiet_time=0,

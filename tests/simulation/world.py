@@ -11,9 +11,9 @@ import trio
 from sharechat.domain.ids import MemberId, MessageId, ProcessId, RoomId
 from sharechat.domain.messages import Entry
 from sharechat.domain.ports import Queue, Repository
-from tests.simulation.faults import Faults
+from tests.simulation.faults import Disturbance, Faults
 from tests.simulation.freezing import Freezer
-from tests.simulation.state import AuthorState, ClientState, ProcessState
+from tests.simulation.state import AuthorState, ClientState, ProcessState, QueueRecord
 
 _MAX_CALLS = 50_000
 """More calls of the Repository than any history needs; this ends an actor that spins."""
@@ -63,23 +63,26 @@ class Store(Repository, Protocol):
         ...
 
 
-class ProcessQueue(Queue, Protocol):
-    """One process's connection to the bus."""
-
-    @property
-    def wanted(self) -> Mapping[RoomId, None]:
-        """The rooms that the process is subscribed to."""
-        ...
-
-    def thaw(self) -> None:
-        """Deliver what the socket received while the process was frozen."""
-        ...
-
-
 class ProcessBus(Protocol):
     """The bus that connects the processes."""
 
-    def connect(self, process: ProcessState) -> ProcessQueue: ...
+    def connect(self, process: ProcessState) -> Queue:
+        """Return a process's connection to the bus."""
+        ...
+
+    def cut(self, cut: Disturbance) -> None:
+        """Let a cut begin."""
+        ...
+
+    def disturb(self, process: ProcessState, kind: int, seconds: float) -> None:
+        """Let one of eight things happen to the bus, or to one process's connection to it."""
+        ...
+
+    def restore(self) -> None:
+        """Go on after a fault has ended."""
+        ...
+
+    async def run(self) -> None: ...
 
 
 class World:
@@ -95,6 +98,7 @@ class World:
         self.processes: list[ProcessState] = []
         self.authors: list[AuthorState] = []
         self.connections: list[ClientState] = []
+        self.queues: list[QueueRecord] = []
         self.rooms: list[RoomId] = []
         self.dead_rooms: dict[RoomId, float] = {}
         """When each room that no longer exists was removed."""
