@@ -5,7 +5,6 @@ from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from functools import partial
 from typing import Generic, NamedTuple, TypeVar
 
-import outcome
 import trio
 
 from sharechat.domain.errors import NotAMemberError, UnavailableError
@@ -62,7 +61,8 @@ class _Request(Generic[T]):
         self.arrived = False
         """Whether it has taken effect, or can no longer take effect."""
         self._effect = effect
-        self._result: outcome.Outcome[T] | None = None
+        self._result: T
+        self._error: Exception | None = None
         self._answered = trio.Event()
 
     def withdraw(self) -> None:
@@ -73,19 +73,22 @@ class _Request(Generic[T]):
         """Carry it out at the server, unless that was done before or it was withdrawn."""
         if not self.arrived:
             self.arrived = True
-            self._result = await outcome.acapture(self._effect)
+            try:
+                self._result = await self._effect()
+            except Exception as error:  # noqa: BLE001 - it is raised where the caller waits
+                self._error = error
 
     def answer(self, error: Exception | None) -> None:
         """Let the caller have the result, or an error instead of it."""
-        if error is not None:
-            self._result = outcome.Error(error)
+        self._error = error or self._error
         self._answered.set()
 
     async def answered(self) -> T:
         """Wait for the answer, and return or raise what it is."""
         await self._answered.wait()
-        assert self._result is not None
-        return self._result.unwrap()
+        if self._error is not None:
+            raise self._error
+        return self._result
 
 
 class SimRepository:

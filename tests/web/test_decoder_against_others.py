@@ -293,7 +293,6 @@ def assert_same(ours: Said, theirs: Said) -> None:
 
 # No deadline: on a busy machine a single example may take any time.
 @given(OFFERS, VALID, CUTS)
-@settings(deadline=None)
 def test_all_decode_valid_messages_to_the_same(
     offer: str, items: list[Message | Piece], cuts: list[int]
 ) -> None:
@@ -306,7 +305,6 @@ def test_all_decode_valid_messages_to_the_same(
 
 
 @given(OFFERS, ITEMS, CUTS)
-@settings(deadline=None)
 def test_all_refuse_the_same_frames(
     offer: str, items: list[Message | Piece], cuts: list[int]
 ) -> None:
@@ -319,7 +317,7 @@ def test_all_refuse_the_same_frames(
 
 
 @given(VALID, CUTS, st.lists(st.tuples(st.integers(0, 1 << 20), st.integers(0, 255)), max_size=4))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_wsproto_decodes_mutated_bytes_to_the_same(
     items: list[Message | Piece], cuts: list[int], changes: list[tuple[int, int]]
 ) -> None:

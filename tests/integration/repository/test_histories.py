@@ -73,7 +73,6 @@ CALL = st.tuples(st.sampled_from([True, True, True, False]), st.lists(STEP, max_
 
 @settings(
     max_examples=60,
-    deadline=None,
     # Each example creates its own rooms, so the examples can share a database.
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
