@@ -42,6 +42,7 @@ class Transport:
         self._stall_timeout = stall_timeout
         self.backlog = 0
         """How many bytes wait in the buffer. To be read only."""
+        self._flushed = 0
         # A list, since an empty deque takes 600 bytes more, for each idle member.
         self._outgoing: list[memoryview] = []
 
@@ -99,6 +100,7 @@ class Transport:
             except OSError as error:
                 raise trio.BrokenResourceError(str(error)) from error
             self.backlog -= sent
+            self._flushed += sent
             for index, chunk in enumerate(chunks):
                 if sent < len(chunk):
                     self._outgoing[: index + 1] = [chunk[sent:]]
@@ -134,13 +136,14 @@ class Transport:
             return
         while self._outgoing:
             self._check()
+            before = self._flushed
             with trio.move_on_after(stall_timeout) as stall:
                 await trio.lowlevel.wait_writable(self.socket)
-            before = self.backlog
             self.flush()
             # The kernel reports "writable" only when a third of its buffer is free, which may
-            # be a megabyte; for a slow reader it is progress if anything fits.
-            if stall.cancelled_caught and self.backlog == before > 0:
+            # be a megabyte; for a slow reader it is progress if anything fits, now or when
+            # another task flushed meanwhile.
+            if stall.cancelled_caught and self._outgoing and self._flushed == before:
                 self.abort()
                 raise trio.BrokenResourceError("the peer does not read")
 

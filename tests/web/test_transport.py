@@ -152,6 +152,24 @@ async def test_only_a_peer_that_reads_nothing_is_aborted_however_slow_others_are
         assert transport.closed
 
 
+async def test_what_another_task_sends_is_progress_too(mock_clock: MockClock) -> None:
+    """A heartbeat flushes every second, so it takes up the room that a slow reader makes."""
+    async with local_transports(stall_timeout=10) as (transport, theirs):
+        async with trio.open_nursery() as nursery:
+            transport.write(BIG)
+            nursery.start_soon(transport.drain)
+            for _ in range(5):
+                await wait_all_tasks_blocked(0.01)
+                left = transport.backlog
+                await read_bytes(theirs, SOME)
+                transport.flush()
+                assert transport.backlog < left
+                mock_clock.jump(10)
+                await wait_all_tasks_blocked(0.01)
+                assert not transport.closed
+            nursery.cancel_scope.cancel()
+
+
 @pytest.mark.parametrize("waiting", ["read", "drain", "wait_readable"])
 @pytest.mark.parametrize("ending", ["abort", "close"])
 async def test_closing_wakes_every_task(waiting: str, ending: str) -> None:
