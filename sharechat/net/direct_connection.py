@@ -183,7 +183,8 @@ class DirectConnection:
             if data and self._transport.backlog < BUFFER + _MOST_CONTROL:
                 self._transport.write(data)
         except GONE:
-            self.gone = self._peer_gone = True
+            # Not `gone`: what the client sent before may still be unread.
+            self._peer_gone = True
 
     async def aclose(self, close: Close | None = None) -> None:
         if self._closing:
@@ -211,11 +212,13 @@ class DirectConnection:
         """
         self._transport.drop_unsent(next_boundary)
         if isinstance(self._end, CloseFrame):
-            self._transport.write(frame(CLOSE, self._end.payload))
-            await self._transport.drain(self._close_timeout)
-            return
-        if isinstance(self._end, Violation):
-            close = self._end.close
-        self._transport.write(close_frame(close.code, close.reason))
+            answer = frame(CLOSE, self._end.payload)
+        else:
+            if isinstance(self._end, Violation):
+                close = self._end.close
+            answer = close_frame(close.code, close.reason)
+        self._transport.write(answer)
         await self._transport.drain(self._close_timeout)
+        # Something may still come: a client that has sent its close frame must answer pings
+        # until it has ours (RFC 6455, section 5.5.2).
         await self._transport.aclose(self._close_timeout)

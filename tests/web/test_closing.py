@@ -171,6 +171,20 @@ async def test_what_comes_behind_the_peers_close_is_nothing_to_us(garbage: bytes
         assert (await peer.hear_close()).code == 1000
 
 
+async def test_a_peer_that_answers_a_ping_after_its_close_frame_still_gets_ours() -> None:
+    """It must answer until it has our close frame (RFC 6455, section 5.5.2)."""
+    async with websockets() as (connection, peer), trio.open_nursery() as nursery:
+        await peer.send(frame(Opcode.CLOSE, b"\x03\xe8"))
+        with pytest.raises(ConnectionClosedError):
+            await receive(connection)
+        await peer.send(frame(Opcode.PONG, b""))
+        await wait_all_tasks_blocked(0.01)
+        nursery.start_soon(connection.aclose)
+        assert (await peer.hear_close()).code == 1000
+        assert await peer.ends(), "the socket was closed with the pong unread, so it was reset"
+        await peer.stream.aclose()
+
+
 @pytest.mark.parametrize("way", ["reset", "eof"])
 async def test_a_peer_that_goes_without_a_word(way: str) -> None:
     async with websockets() as (connection, peer):

@@ -8,8 +8,11 @@ import zlib
 import pytest
 import trio
 import trio.lowlevel
+from trio.testing import wait_all_tasks_blocked
 from wsproto.frame_protocol import Opcode
 
+from sharechat.domain.errors import ConnectionClosedError
+from sharechat.net.direct_connection import PING_INTERVAL
 from tests.harness.deadline import DEADLINE
 from tests.harness.pair import LIMIT, OFFER, past_handshake, receive, transports, websockets
 from tests.harness.peer import COMPRESSED, compressed, frame, text
@@ -117,3 +120,15 @@ async def test_a_cancelled_receive_loses_nothing() -> None:
                 scope.cancel()
                 await connection.receive()
             assert await receive(connection) == expected
+
+
+async def test_what_a_client_said_before_it_reset_is_received_though_a_ping_fails_first() -> None:
+    async with websockets() as (connection, peer):
+        await peer.send(text("last words"))
+        peer.drop()
+        await wait_all_tasks_blocked(0.01)
+        connection.beat(trio.current_time() + PING_INTERVAL + 1)
+        assert await receive(connection) == "last words"
+        with pytest.raises(ConnectionClosedError):
+            await receive(connection)
+        assert connection.gone
