@@ -274,9 +274,10 @@ class Member:
         if entries:
             batch = Batch([entry.message for entry in entries])
             with self._history.holding(batch.size):
-                await self._connection.drain()
+                # Even after a drain something may wait, such as a part of a ping.
+                while not self._connection.offer(batch):
+                    await self._connection.drain()
                 self._caught_up_to = after + len(entries)
-                self._connection.offer(batch)
                 await self._connection.drain()
         return len(entries)
 

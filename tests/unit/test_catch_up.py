@@ -5,6 +5,7 @@ import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from sharechat.actors.policy import Policy
+from sharechat.domain.batch import Batch
 from sharechat.domain.errors import UnavailableError
 from sharechat.domain.ids import RoomId
 from sharechat.domain.outcomes import INTERNAL_ERROR, ROOM_DELETED, TRY_LATER, Close
@@ -57,6 +58,26 @@ async def test_a_member_that_catches_up_holds_one_page_of_bounded_bytes_at_a_tim
         talker.says("new")
         await connection.hears("new")
         assert connection.received == await house.repository.log(room)
+
+
+class PingedConnection(FakeConnection):
+    """Control frames, which the server sends whenever it likes, wait before each second offer."""
+
+    offers = 0
+
+    def offer(self, batch: Batch) -> bool:
+        self.offers += 1
+        return self.offers % 2 == 0 and super().offer(batch)
+
+
+async def test_a_page_that_finds_a_ping_in_the_buffer_is_not_lost(
+    autojump_clock: MockClock,
+) -> None:
+    async with open_house(policy=PAGES_OF_3) as house:
+        room, _ = await room_with(house, 7)
+        visit = await house.visit(room, after=0, connection=PingedConnection())
+        await wait_all_tasks_blocked()
+        assert visit.connection.received == await house.repository.log(room)
 
 
 @pytest.mark.parametrize("page", [{"read_limit": 3}, {"read_bytes": 1000}])
