@@ -25,16 +25,17 @@ class Heartbeat:
     """
 
     def __init__(self) -> None:
-        self._watched: set[Beating] = set()
+        # A dict keeps the order in which they came, so that a simulation repeats exactly.
+        self._watched: dict[Beating, None] = {}
 
     @contextmanager
     def watch(self, connection: Beating) -> Iterator[None]:
         """Call the connection's `beat` while in the block."""
-        self._watched.add(connection)
+        self._watched[connection] = None
         try:
             yield
         finally:
-            self._watched.remove(connection)
+            del self._watched[connection]
 
     async def run(self) -> None:
         """Run until cancelled; cancelling leaves nothing behind."""

@@ -24,8 +24,9 @@ from tests.harness.pair import LIMIT, websockets
 from tests.harness.peer import Peer, frame, text
 from tests.harness.waiting import until
 from tests.simulation.authors import Author
-from tests.simulation.client import Reading
+from tests.simulation.client import Reading, SimClient
 from tests.simulation.connection import SimConnection
+from tests.simulation.kernel import simulated_network
 from tests.simulation.process import SimProcess
 from tests.simulation.queue import Bus
 from tests.simulation.state import Said
@@ -160,43 +161,45 @@ async def fake(*, slow: bool) -> AsyncIterator[Ends]:
 
 
 class _SimClient:
-    def __init__(self, connection: SimConnection) -> None:
-        self._connection = connection
+    def __init__(self, client: SimClient) -> None:
+        self._client = client
         self._heard = 0
-        connection.reads_as(Reading.STALLED)
+        client.reads_as(Reading.STALLED)
 
     async def says(self, *texts: str) -> None:
-        self._connection.sends(*(Said(text, text) for text in texts))
+        self._client.sends(*(Said(text, text) for text in texts))
 
     async def hears(self, count: int) -> list[str]:
-        self._connection.reads_as(Reading.EAGER)
+        self._client.reads_as(Reading.EAGER)
         self._heard += count
-        await until(lambda: len(self._connection.heard) >= self._heard)
-        self._connection.reads_as(Reading.STALLED)
-        heard = self._connection.heard[self._heard - count : self._heard]
+        await until(lambda: len(self._client.heard) >= self._heard)
+        self._client.reads_as(Reading.STALLED)
+        heard = self._client.heard[self._heard - count : self._heard]
         return [message.text for _, message in heard]
 
     async def hangs_up(self) -> None:
-        self._connection.closes()
+        self._client.closes()
 
     def drops(self) -> None:
-        self._connection.vanishes(noticed_after=0)
+        self._client.resets()
 
     async def sees_close(self) -> tuple[int, str]:
-        self._connection.reads_as(Reading.EAGER)
-        await until(lambda: self._connection.closed_at is not None)
-        return _code_and_reason(self._connection.close)
+        self._client.reads_as(Reading.EAGER)
+        await until(lambda: self._client.websocket.ended)
+        assert self._client.websocket.close_frame is not None
+        return self._client.websocket.close_frame
 
 
 @asynccontextmanager
 async def simulated(*, always_waits: bool) -> AsyncIterator[Ends]:
     async with trio.open_nursery() as nursery:
-        world = World(nursery, seed=1)
+        world = World(nursery, seed=2)
         world.truth, world.bus = Truth(world), Bus(world)
         process = SimProcess(world, Policy())
         author = Author(world, RoomId("room"))
-        connection = SimConnection(world, process, author, always_waits=always_waits)
-        yield Ends(connection, _SimClient(connection))
+        with simulated_network():
+            client = SimClient(world, process, author, always_waits=always_waits)
+            yield Ends(SimConnection(world, client), _SimClient(client))
         assert not world.violations
         nursery.cancel_scope.cancel()
 

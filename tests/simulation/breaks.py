@@ -1,7 +1,8 @@
-"""Deliberate faults in the actors and in the adapter of Redis, which the simulation must find.
+"""Deliberate faults in the actors, the connections and the adapter of Redis.
 
-They are applied one at a time. They patch private methods: each removes one precaution of the
-protocol. Beside each stands the kind of histories in which it is found soonest.
+They are applied one at a time, and the simulation must find each. They patch private methods: each
+removes one precaution of the protocol. Beside each stands the kind of histories in which it is
+found soonest.
 """
 
 from collections.abc import Callable, Mapping
@@ -9,6 +10,7 @@ from contextlib import AbstractContextManager
 from typing import NamedTuple
 
 from tests.simulation import (
+    breaks_of_connections,
     breaks_of_members,
     breaks_of_processes,
     breaks_of_redis,
@@ -85,6 +87,23 @@ _ALL = (
     Break(breaks_of_processes.presence_first, "gaps"),
     Break(breaks_of_processes.room_ttl, "clients"),
     Break(breaks_of_processes.supervision, "repository"),
+    Break(breaks_of_connections.cut_frame, "sockets"),
+    Break(breaks_of_connections.lost_rest, "sockets"),
+    Break(breaks_of_connections.doubled_rest, "sockets"),
+    Break(breaks_of_connections.overtaking_write, "sockets"),
+    Break(breaks_of_connections.backlog_count, "sockets"),
+    Break(breaks_of_connections.impatient_drain, "sockets"),
+    Break(breaks_of_connections.stolen_progress, "sockets"),
+    Break(breaks_of_connections.endless_silence, "sockets"),
+    Break(breaks_of_connections.no_pings, "sockets"),
+    Break(breaks_of_connections.overtaking_close, "sockets"),
+    Break(breaks_of_connections.unanswered_close, "sockets"),
+    Break(breaks_of_connections.hasty_answer, "endings"),
+    Break(breaks_of_connections.close_code, "sockets"),
+    Break(breaks_of_connections.hasty_close, "sockets"),
+    Break(breaks_of_connections.lost_end, "sockets"),
+    Break(breaks_of_connections.failed_ping, "endings"),
+    Break(breaks_of_connections.lost_page, "endings"),
     Break(breaks_of_redis.send_buffer_size, "publishing"),
     Break(breaks_of_redis.lost_connection, "publishing"),
     Break(breaks_of_redis.dropped_publications, "publishing"),

@@ -42,7 +42,9 @@ def closed_for_a_reason(world: World, connection: ClientState) -> Iterator[str]:
     elif close == TRY_LATER:
         justified = faulty and (connection.after is not None or not connection.heard)
     elif close == TOO_SLOW:
-        slow = connection.dawdled and not _keeps_up(world, connection, closed_at)
+        # What is on its way takes up room in the kernels, so a distant client is slow, too.
+        may_be = connection.dawdled or connection.latency > 0
+        slow = may_be and not _keeps_up(world, connection, closed_at)
         # While it catches up, or waits to be told that it has joined, it takes nothing.
         waits = connection.after is not None or not connection.heard
         justified = slow or (away and waits)

@@ -1,149 +1,120 @@
-"""The server's end of a connection: the port `Connection`."""
+"""The server's end of a connection: the real one over a simulated socket, and a record of it."""
 
-from collections import deque
+import socket
+from typing import cast
 
 import trio
 
 from sharechat.domain.batch import Batch
 from sharechat.domain.errors import ConnectionClosedError
-from sharechat.domain.ids import MessageId
-from sharechat.domain.messages import Message, Welcome, to_json
 from sharechat.domain.outcomes import Close
-from tests.simulation.authors import Author
-from tests.simulation.client import Reading, SimClient
-from tests.simulation.state import ProcessState
+from sharechat.net.decoder import Decoder
+from sharechat.net.direct_connection import SILENCE, DirectConnection
+from sharechat.net.transport import STALL_TIMEOUT, Transport
+from tests.simulation.client import SimClient
 from tests.simulation.world import World
 
-_SOCKET = 6
-"""Messages that the kernels between server and client hold."""
+_MOMENT = 0.001
+"""Seconds by which two times that should be equal may differ."""
 
-_OUTGOING = 4
-"""Messages that wait in the server before `offer` returns False."""
-
-_STALL = 10.0
-"""Seconds without progress after which the real connection aborts."""
-
-_CLOSE = 3.0
-"""Seconds after which the real connection gives up on a closing handshake."""
+_CONTROL = 200
+"""Bytes, more than the control frames that are sent while a drain ends."""
 
 
-class SimConnection(SimClient):
-    """Both ends: the methods of the port are the server's, the inherited ones the client's."""
+class SimConnection:
+    """The port `Connection`, recorded in the state of the client at the other end."""
 
-    def __init__(
-        self,
-        world: World,
-        process: ProcessState,
-        author: Author,
-        *,
-        after: MessageId | None = None,
-        always_waits: bool = False,
-        pace: float | None = None,
-    ) -> None:
-        super().__init__(world, process, author, after=after, pace=pace)
-        self._always_waits = always_waits
-        # Messages in the server, which the kernel has not taken.
-        self._outgoing: deque[Message | Welcome] = deque()
+    def __init__(self, world: World, client: SimClient) -> None:
+        transport = Transport(cast(socket.socket, client.server_socket))
+        self.direct = DirectConnection(transport, Decoder(None, client.subprotocol.max_frame))
+        client.server_socket.on_close = self._record_end
+        self._world = world
+        self._client = client
         self._draining = False
-        self._rng = world.rng(f"connection {self.number}")
-
-    def _raise_if_closed(self) -> None:
-        if self._reset or self.closed_at is not None:
-            raise ConnectionClosedError
+        self._offers = 0
 
     async def receive(self) -> str:
-        while len(self.settled_at) < len(self.consumed):
-            self.settled_at.append(trio.current_time())
-        await self.process.halt_if_dead()
+        client = self._client
+        while len(client.settled_at) < len(client.consumed):
+            client.settled_at.append(trio.current_time())
+        await client.process.halt_if_dead()
         try:
-            said = await self._inbox.receive()
-        except (trio.EndOfChannel, trio.ClosedResourceError):
-            raise ConnectionClosedError from None
-        await self.process.halt_if_dead()
-        self.consumed.append(said.text)
-        self.consumed_at.append(trio.current_time())
-        self.submitted_at.append(trio.current_time())
+            frame = await self.direct.receive()
+        except ConnectionClosedError:
+            self._record_gone()
+            raise
+        await client.process.halt_if_dead()
+        said = client.sent[len(client.consumed)]
+        if said.frame != frame:
+            self._world.report_violation(f"{client}: {frame!r} was received, not {said.frame!r}")
+        client.consumed.append(said.text)
+        client.consumed_at.append(trio.current_time())
+        client.submitted_at.append(trio.current_time())
         if said.id is not None:
-            self.awaited.add(said.id)
-        return said.frame
+            client.awaited.add(said.id)
+        return frame
 
     @property
     def gone(self) -> bool:
-        return self._reset
+        if self.direct.gone:
+            self._record_gone()
+        return self.direct.gone
 
     async def pause(self, seconds: float) -> None:
-        with trio.move_on_after(seconds):
-            while not self._reset:
-                await self._changed.wait()
-        await self.process.halt_if_dead()
-        self.submitted_at[-1] = trio.current_time()
+        await self.direct.pause(seconds)
+        await self._client.process.halt_if_dead()
+        self._client.submitted_at[-1] = trio.current_time()
 
     def offer(self, batch: Batch) -> bool:
-        self._raise_if_closed()
-        if self._outgoing and len(self._outgoing) + len(batch.messages) > _OUTGOING:
-            return False
-        self._outgoing += batch.messages
-        if not self._always_waits:
-            # A write may be partial although there is room.
-            partial = self._rng.random() < 0.1
-            self._write(self._rng.randrange(_SOCKET) if partial else _SOCKET)
-        return True
+        self._offers += 1
+        return self.direct.offer(batch)
 
     @property
     def backlog(self) -> int:
-        return sum(len(to_json(message)) for message in self._outgoing)
-
-    def _write(self, limit: int) -> int:
-        """Hand up to `limit` messages to the kernel; return how many it took."""
-        written = 0
-        while self._outgoing and written < limit and len(self._socket) < _SOCKET:
-            self._arrive(self._outgoing.popleft())
-            written += 1
-        return written
+        return self.direct.backlog
 
     async def drain(self) -> None:
         if self._draining:
-            self._world.report_violation(f"{self}: two drains at once")
+            self._world.report_violation(f"{self._client}: two drains at once")
         self._draining = True
         try:
-            await self.process.halt_if_dead()
-            await trio.lowlevel.checkpoint()
-            self._raise_if_closed()
-            while self._outgoing:
-                if not self._write(len(self._outgoing)):
-                    await self._progress()
-                self._raise_if_closed()
+            await self._client.process.halt_if_dead()
+            offers = self._offers
+            await self.direct.drain()
+            if self._offers == offers and self.direct.backlog > _CONTROL:
+                self._world.report_violation(f"{self._client}: something waits after a drain")
+                raise ConnectionClosedError
         finally:
             self._draining = False
 
-    async def _progress(self) -> None:
-        """Wait until the client has read something, or abort when it has not for too long."""
-        with trio.move_on_after(_STALL) as stall:
-            await self._changed.wait()
-        if stall.cancelled_caught and self.gone_at is None:
-            self._world.note("aborted", self.number)
-            self.aborted = True
-            self.gone_at = trio.current_time()
-            self._notice()
-
     async def aclose(self, close: Close | None = None) -> None:
-        if self.closed_at is None:
-            self.closed_at = trio.current_time()
-            self.close = close
-            self._world.note("closed", self.number, close and close.code)
-            self._texts.close()
-            self._change()
-            if not self.process.dead:
-                # While the client does not read, the closing handshake does not get through, and
-                # the adapter gives up on it.
-                with trio.move_on_after(_CLOSE, shield=True):
-                    while self._reading is Reading.STALLED and not self._reset:
-                        await self._changed.wait()
-        await trio.lowlevel.cancel_shielded_checkpoint()
+        client = self._client
+        if client.closed_at is None:
+            client.closed_at = trio.current_time()
+            client.close = close
+            self._world.note("closed", client.number, close and close.code)
+        await self.direct.aclose(close)
 
-    def break_off(self) -> None:
-        """Close the connection as the kernel does when the process has died."""
-        if self.closed_at is None:
-            self.closed_at = trio.current_time()
-            self._world.note("broken off", self.number)
-        self._change()
+    def _record_gone(self) -> None:
+        client = self._client
+        if client.noticed_at is None:
+            client.noticed_at = trio.current_time()
+            if client.gone_at is None and client.closed_at is None:
+                self._world.report_violation(f"{client} is taken for gone")
+
+    def _record_end(self, reset: bool) -> None:
+        """Check, when the server resets a connection that it was not closing, that it may."""
+        client = self._client
+        if not reset or client.closed_at is not None:
+            return
+        now, websocket = trio.current_time(), client.websocket
+        self._world.note("aborted", client.number)
+        reads = client.reads and client.gone_at is None
+        stalled = not reads and now - websocket.read_at >= STALL_TIMEOUT - client.latency - _MOMENT
+        answers = reads and websocket.habits.answers_pings
+        silent = not answers and now - websocket.sent_at >= SILENCE - _MOMENT
+        if not (stalled or silent or websocket.ended):
+            self._world.report_violation(f"{client} was taken for dead although it is not")
+        client.aborted = True
+        client.gone_at = client.gone_at or now
+        self._record_gone()

@@ -6,8 +6,7 @@ import trio
 
 from sharechat.domain.ids import MessageId, RoomId
 from tests.simulation.authors import Author, Speaker
-from tests.simulation.client import Reading
-from tests.simulation.connection import SimConnection
+from tests.simulation.client import Reading, SimClient
 from tests.simulation.history import DURATIONS, Action, Op
 from tests.simulation.process import SimProcess
 from tests.simulation.truth import POISON
@@ -25,9 +24,9 @@ class Crowd:
 
     def __init__(self, world: World) -> None:
         self._world = world
-        self._clients: list[SimConnection] = []
+        self._clients: list[SimClient] = []
         # Each author's newest connection.
-        self._client_of: dict[Author, SimConnection] = {}
+        self._client_of: dict[Author, SimClient] = {}
 
     def join(self, process: SimProcess, room: int, kind: int) -> None:
         """Make a new client of some kind join a room."""
@@ -73,7 +72,7 @@ class Crowd:
         always_waits: bool = False,
         pace: float | None = None,
     ) -> None:
-        client = SimConnection(
+        client = SimClient(
             self._world, process, author, after=after, always_waits=always_waits, pace=pace
         )
         self._clients.append(client)
@@ -103,15 +102,24 @@ class Crowd:
                     client.repeats(op.variant // 2)
             case Action.LAST_WORDS:
                 client.says(op.variant % 8 + 1)
-                client.closes()
+                if op.variant < 48:
+                    client.closes()
+                else:
+                    client.resets()
             case Action.CLOSE:
                 client.closes()
             case Action.VANISH:
                 client.vanishes(duration)
+            case Action.RESET:
+                client.resets()
+            case Action.FALL_SILENT:
+                client.vanishes(None)
             case Action.STALL:
                 client.reads_as(Reading.STALLED)
             case Action.DAWDLE:
                 client.dawdles(max(0.05, duration / 20))
+            case Action.CRAWL:
+                client.dawdles(op.variant % 8 + 1, size=op.variant // 8 * 5 + 1)
             case Action.READ_ON:
                 client.reads_as(Reading.EAGER)
 

@@ -52,7 +52,7 @@ def _joined(world: World, connection: ClientState, accepted_at: float) -> Iterat
     frozen = world.faults.between(accepted_at, by, {Fault.FROZEN}, connection.process.number)
     if frozen or connection.ended_at <= by:
         return
-    at = _stored_at(world, connection, MessageType.JOINED)
+    at = stored_at(world, connection, MessageType.JOINED)
     if at > by:
         yield f"{connection} had neither joined nor been closed at {by:.3f}"
 
@@ -76,7 +76,7 @@ def _left(world: World, connection: ClientState) -> Iterator[str]:
     """A client that has gone leaves, and so does one that the server has closed."""
     ends = (connection.noticed_at, connection.closed_at)
     ended = min((at for at in ends if at is not None), default=float("inf"))
-    joined = _stored_at(world, connection, MessageType.JOINED)
+    joined = stored_at(world, connection, MessageType.JOINED)
     process = connection.process
     if float("inf") in (ended, joined) or process.lost_lease_at is not None:
         return
@@ -88,11 +88,11 @@ def _left(world: World, connection: ClientState) -> Iterator[str]:
     by = process.calm_from(max(ended, joined), within) + within
     if world.dead_rooms.get(connection.room_id, float("inf")) <= by:
         return
-    if _stored_at(world, connection, MessageType.LEFT) > by:
+    if stored_at(world, connection, MessageType.LEFT) > by:
         yield f"{connection} had not left at {by:.3f}"
 
 
-def _stored_at(world: World, connection: ClientState, type_: MessageType) -> float:
+def stored_at(world: World, connection: ClientState, type_: MessageType) -> float:
     """Return when a client's first entry of a type was stored; infinite if none was."""
     return next(
         (
@@ -109,7 +109,7 @@ def _deleted(world: World, connection: ClientState, accepted_at: float) -> Itera
     """The members of a room that is deleted are closed."""
     room_id = connection.room_id
     at = world.dead_rooms.get(room_id)
-    joined = _stored_at(world, connection, MessageType.JOINED)
+    joined = stored_at(world, connection, MessageType.JOINED)
     if at is None or joined > at or connection.holds_up_resuming:
         return
     process = connection.process
@@ -134,8 +134,8 @@ def _dead(world: World, process: ProcessState) -> Iterator[str]:
     for connection in world.connections:
         if connection.process is not process or world.dead_rooms.get(connection.room_id, by) < by:
             continue
-        joined = _stored_at(world, connection, MessageType.JOINED)
-        if joined < by < _stored_at(world, connection, MessageType.LEFT):
+        joined = stored_at(world, connection, MessageType.JOINED)
+        if joined < by < stored_at(world, connection, MessageType.LEFT):
             yield f"{connection} of a dead process had not left at {by:.1f}"
 
 

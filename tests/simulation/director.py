@@ -20,8 +20,17 @@ _ROOMS = 2
 _MAX_PROCESSES = 4
 _QUIESCENT_WITHIN = 45
 """Seconds after the last fault: a lease runs out, members are reconciled, and a margin."""
-_GIVING_UP = 5
+_GIVING_UP = 12
 """Seconds that closing a connection takes whose client does not read."""
+
+_DEAD_WITHIN = 65
+"""More seconds that it takes to take a silent client for dead."""
+
+_AFTERWARDS = 5
+"""Seconds that it takes from then on."""
+
+_LATENCY = 0.1
+"""Seconds after which everything on its way has arrived."""
 
 _STOP_WITHIN = 30
 """Seconds that all processes together may take to stop."""
@@ -59,6 +68,7 @@ class Director:
                 await self._become_quiescent(nursery)
                 nursery.cancel_scope.cancel()
             await self._stop()
+            await trio.sleep(_LATENCY)
             bus_nursery.cancel_scope.cancel()
         # Only the clients' timers are left.
         world.nursery.cancel_scope.cancel()
@@ -181,8 +191,12 @@ class Director:
     async def _wait_until_quiescent(self, otherwise: str, seconds: float) -> None:
         world = self._world
         deadline = trio.current_time() + seconds
+        latest = deadline + _DEAD_WITHIN
         while why := why_not_quiescent(world):
-            if trio.current_time() > deadline + 15 * bool(world.unfinished):
+            now = trio.current_time()
+            if any(c.gone_at is not None and c.closed_at is None for c in world.connections):
+                deadline = max(deadline, min(now + _AFTERWARDS, latest))
+            if now > deadline + 15 * bool(world.unfinished):
                 world.report_violation(f"{otherwise}: {why}")
                 return
             await trio.sleep(1)

@@ -9,6 +9,7 @@ from tests.simulation.carrying import carried_or_looked_for
 from tests.simulation.closing import closed_for_a_reason
 from tests.simulation.conditions import CONDITIONS
 from tests.simulation.deadlines import kept_deadlines
+from tests.simulation.endings import ends_in_order
 from tests.simulation.history import BusKind, History
 from tests.simulation.repeats import answers_are_copies, in_place, is_welcomed
 from tests.simulation.state import ClientState
@@ -37,6 +38,7 @@ def check(world: World, history: History) -> Iterator[str]:
         yield from last_words_are_stored(world, connection, log)
         yield from rate_is_kept(connection, history.policy)
         yield from closed_for_a_reason(world, connection)
+        yield from ends_in_order(world, connection)
     yield from heard_in_time(world)
     yield from kept_deadlines(world, history)
     if history.bus is not BusKind.FAKE:

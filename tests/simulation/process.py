@@ -6,6 +6,8 @@ from sharechat.actors.controller import Controller
 from sharechat.actors.policy import Policy
 from sharechat.domain.errors import RoomNotFoundError, SharechatError, UnavailableError
 from sharechat.domain.ids import RoomId
+from sharechat.net.heartbeat import Heartbeat
+from tests.simulation.client import SimClient
 from tests.simulation.connection import SimConnection
 from tests.simulation.faults import Fault, UnexpectedError
 from tests.simulation.repository import SimRepository
@@ -15,7 +17,7 @@ from tests.simulation.watched_queue import WatchedQueue
 from tests.simulation.world import World
 
 _HANDSHAKE_SECONDS = (0.0, 0.0, 0.0, 0.002, 0.05, 0.5, 3.0)
-_CLOSING_SECONDS = 4
+_CLOSING_SECONDS = 11
 """Seconds that closing connections may add to the time that a stop takes."""
 
 
@@ -31,7 +33,8 @@ class SimProcess(ProcessState):
         self._world = world
         self._policy = policy
         self._scope = trio.CancelScope()
-        self._connections: list[SimConnection] = []
+        self._heartbeat = Heartbeat()
+        self._clients: list[SimClient] = []
         self._rng = world.rng(f"process {self.number}")
         self._done = trio.Event()
         self._nursery: trio.Nursery | None = None
@@ -47,10 +50,13 @@ class SimProcess(ProcessState):
         self.over.set()
 
     async def _live(self) -> None:
-        async with trio.open_nursery() as nursery:
-            self._nursery = nursery
-            if await self._start(nursery):
-                await self._done.wait()
+        async with trio.open_nursery() as background:
+            background.start_soon(self._heartbeat.run)
+            async with trio.open_nursery() as nursery:
+                self._nursery = nursery
+                if await self._start(nursery):
+                    await self._done.wait()
+            background.cancel_scope.cancel()
 
     async def _start(self, nursery: trio.Nursery) -> bool:
         try:
@@ -75,37 +81,47 @@ class SimProcess(ProcessState):
             self.ended_at = trio.current_time()
             self._world.faults.begin(Fault.ENDED, self.number, 0)
 
-    def visit(self, connection: SimConnection) -> None:
+    def visit(self, client: SimClient) -> None:
         """Serve a client, or break off its connection if the process is not running."""
-        self._connections.append(connection)
+        self._clients.append(client)
         if self._nursery is not None and self.up_at is not None and not self._done.is_set():
-            self._nursery.start_soon(self._serve, connection)
+            self._nursery.start_soon(self._serve, client)
         else:
-            connection.break_off()
+            self._break_off(client)
 
-    async def _serve(self, connection: SimConnection) -> None:
+    def _break_off(self, client: SimClient) -> None:
+        """Close a connection as the kernel does when the process has died."""
+        if client.closed_at is None:
+            client.closed_at = trio.current_time()
+            client.broken_off = True
+            self._world.note("broken off", client.number)
+        client.server_socket.close()
+
+    async def _serve(self, client: SimClient) -> None:
         """Do what the web layer does to serve a websocket."""
         try:
-            info = await self.controller.rooms.open_room(connection.room_id)
+            info = await self.controller.rooms.open_room(client.room_id)
             after = None
-            if connection.after is not None:
-                after = await self.repository.find(info.id, connection.after)
+            if client.after is not None:
+                after = await self.repository.find(info.id, client.after)
         except (SharechatError, UnexpectedError) as error:
-            self._world.note("refused", connection.number, type(error).__name__)
-            connection.break_off()
+            self._world.note("refused", client.number, type(error).__name__)
+            self._break_off(client)
             return
         # The client takes some time to read the answer to its handshake.
         await trio.sleep(self._rng.choice(_HANDSHAKE_SECONDS))
-        connection.accepted_at = trio.current_time()
-        serving.set(connection)
+        client.accepted_at = trio.current_time()
+        serving.set(client)
+        connection = SimConnection(self._world, client)
         try:
-            await self.controller.serve_room(
-                info, connection, after=after, subprotocol=connection.subprotocol
-            )
+            with self._heartbeat.watch(connection.direct):
+                await self.controller.serve_room(
+                    info, connection, after=after, subprotocol=client.subprotocol
+                )
         except Exception as error:  # noqa: BLE001 - any exception is a violation
-            self._world.report_violation(f"{connection}: serve_room raised {error!r}")
-        if connection.closed_at is None:
-            self._world.report_violation(f"{connection} was served but not closed")
+            self._world.report_violation(f"{client}: serve_room raised {error!r}")
+        if client.closed_at is None:
+            self._world.report_violation(f"{client} was served but not closed")
 
     async def delete(self, room_id: RoomId, key_hash: bytes) -> None:
         try:
@@ -147,8 +163,8 @@ class SimProcess(ProcessState):
         self._end()
         self.dead = True
         self._let_run()
-        for connection in self._connections:
-            connection.break_off()
+        for client in self._clients:
+            self._break_off(client)
         self._done.set()
         self._scope.cancel()
 

@@ -49,6 +49,8 @@ def _reasons_of_client(world: World, connection: ClientState) -> Iterator[str]:
     log = world.truth.log[connection.room_id]
     if not log or log[-1].entry.message.id != connection.last_heard:
         yield f"{connection} has not heard the end of {connection.room_id}"
+    if connection.websocket.awaits_pong:
+        yield f"a ping of {connection} was not answered"
     if connection.unanswered:
         yield f"the server has not received or finished all texts of {connection}"
     if connection.awaited:

@@ -16,6 +16,7 @@ from tests.simulation.director import Director
 from tests.simulation.faults import UnexpectedError
 from tests.simulation.history import History
 from tests.simulation.invariants import check
+from tests.simulation.kernel import simulated_network
 from tests.simulation.world import World
 
 
@@ -45,7 +46,7 @@ async def _simulate(history: History) -> Report:
     tasks = trio.lowlevel.current_statistics().tasks_living
     async with trio.open_nursery() as nursery:
         world = World(nursery, history.seed)
-        with _errors_as_violations(world), world.freezer.installed():
+        with _errors_as_violations(world), world.freezer.installed(), simulated_network():
             await Director(world, history).play()
     left_over = trio.lowlevel.current_statistics().tasks_living - tasks
     if left_over:

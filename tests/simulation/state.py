@@ -11,6 +11,7 @@ import trio
 from sharechat.domain.ids import MemberId, MessageId, ProcessId, RoomId
 from sharechat.domain.messages import Message, Welcome
 from sharechat.domain.outcomes import Close
+from tests.simulation.websocket import ClientWebsocket
 
 
 class ProcessState:
@@ -119,6 +120,8 @@ class QueueRecord:
 class ClientState:
     """What one client did and received, and how far the server has served it."""
 
+    websocket: ClientWebsocket
+
     def __init__(
         self, number: int, process: ProcessState, author: AuthorState, after: MessageId | None
     ) -> None:
@@ -136,8 +139,8 @@ class ClientState:
         """The message that lies furthest in the log of all that the client has read."""
         self.awaited: set[MessageId] = set()
         """Ids that the server has received, and that the client has not heard since."""
-        self.sent: list[str] = []
-        """The texts that the client has sent."""
+        self.sent: list[Said] = []
+        """What the client has sent."""
         self.consumed: list[str] = []
         """The texts that the server has received, in order."""
         self.consumed_at: list[float] = []
@@ -160,9 +163,17 @@ class ClientState:
         self.gone_at: float | None = None
         """When the client went away."""
         self.noticed_at: float | None = None
-        """When the server could notice that."""
+        """When the server noticed that."""
+        self.noticed_within = 1.0
+        """Seconds after which the server must have noticed, if nothing keeps it from reading."""
         self.aborted = False
-        """Whether the server gave up on a client that did not read."""
+        """Whether the server gave up on a client that did not read, or was silent."""
+        self.broken_off = False
+        """Whether the connection ended with its process, or before it was accepted."""
+        self.latency = 0.0
+        """Seconds that everything takes from one end to the other."""
+        self.lossy = False
+        """Whether the client went before everything that it had sent had arrived."""
 
     def __repr__(self) -> str:
         return f"connection {self.number} ({self.member_id} on process {self.process.number})"

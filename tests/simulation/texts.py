@@ -33,6 +33,8 @@ def said_is_answered(
     # If the client read everything, it knows which of its messages failed. A message that failed
     # may still have been stored later.
     known = connection.gone_at is None and not connection.dawdled
+    if connection.latency and connection.closed_at is not None:
+        known = False  # What waited on the way to it was dropped.
     if known and kept != sorted(kept, key=connection.consumed.index):
         yield f"{connection}: its messages were reordered: {kept}"
     if not known:
@@ -70,7 +72,7 @@ def last_words_are_stored(
 ) -> Iterator[str]:
     """What a client said before it went is stored if nothing is in the way."""
     noticed = connection.noticed_at
-    if noticed is None or connection.accepted_at is None or connection.aborted:
+    if noticed is None or connection.accepted_at is None or connection.aborted or connection.lossy:
         return
     if connection.close is not None or (connection.closed_at or noticed) < noticed:
         return
@@ -85,7 +87,7 @@ def last_words_are_stored(
     of_anyone = connection.author.chooses_ids
     stored = {m.text for m in log if of_anyone or m.member_id == connection.member_id}
     answered = sum(at < since for at in connection.settled_at)
-    for text in connection.sent[answered:]:
+    for _, text, _ in connection.sent[answered:]:
         flawed = "\0" in text or POISON in text or text in world.malformed
         if not flawed and text not in stored:
             yield f"{connection}: {text!r} was lost when the client went"
