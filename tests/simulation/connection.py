@@ -89,6 +89,9 @@ class SimConnection:
 
     async def aclose(self, close: Close | None = None) -> None:
         client = self._client
+        if client.gone_at is not None:
+            # Perhaps a write has failed, and nothing was read any more.
+            self._record_gone()
         if client.closed_at is None:
             client.closed_at = trio.current_time()
             client.close = close

@@ -267,6 +267,12 @@ FOCUSES: Mapping[str, Focus] = {
         processes=(1, 2),
         old_entries=(0, 20),
     ),
+    "departures": Focus(
+        {Action.JOIN: 8, Action.RETURN: 6, Action.TALK: 2, Action.LAST_WORDS: 8, Action.RESET: 4},
+        delays=(0.0, 0.0, 0.02, 0.3, 0.3, 1.0),
+        members=(1, 4),
+        processes=(1, 2),
+    ),
     "outages": Focus(
         {
             Action.TALK: 8,

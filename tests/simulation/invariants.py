@@ -35,7 +35,7 @@ def check(world: World, history: History) -> Iterator[str]:
         yield from is_welcomed(connection)
         yield from said_is_answered(world, connection, log)
         yield from failures_are_for_a_reason(world, connection)
-        yield from last_words_are_stored(world, connection, log)
+        yield from last_words_are_stored(world, connection)
         yield from rate_is_kept(connection, history.policy)
         yield from closed_for_a_reason(world, connection)
         yield from ends_in_order(world, connection)

@@ -67,9 +67,7 @@ def failures_are_for_a_reason(world: World, connection: ClientState) -> Iterator
             yield f"{connection}: {text!r} failed for no reason: {message.text}"
 
 
-def last_words_are_stored(
-    world: World, connection: ClientState, log: Sequence[Message]
-) -> Iterator[str]:
+def last_words_are_stored(world: World, connection: ClientState) -> Iterator[str]:
     """What a client said before it went is stored if nothing is in the way."""
     noticed = connection.noticed_at
     if noticed is None or connection.accepted_at is None or connection.aborted or connection.lossy:
@@ -85,7 +83,10 @@ def last_words_are_stored(
     if not calm or removed_at < until:
         return
     of_anyone = connection.author.chooses_ids
-    stored = {m.text for m in log if of_anyone or m.member_id == connection.member_id}
+    # Later it may be stored because its author has said it again.
+    commits = (c for c in world.truth.log[connection.room_id] if c.at <= until)
+    messages = [c.entry.message for c in commits]
+    stored = {m.text for m in messages if of_anyone or m.member_id == connection.member_id}
     answered = sum(at < since for at in connection.settled_at)
     for _, text, _ in connection.sent[answered:]:
         flawed = "\0" in text or POISON in text or text in world.malformed
