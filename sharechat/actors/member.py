@@ -76,6 +76,12 @@ class Member:
     ) -> None:
         self.id = identity.id
         self.identity = identity
+        self.position = 0
+        """The seq up to which the client has been sent the log, or will be before anything else.
+
+        The room may be ahead, with batches that it has yet to deliver to this member, and it may
+        be behind, if the member has caught up by itself.
+        """
         self.gone = False
         """Whether the member has left: `deliver` returns False from now on."""
         self._connection = connection
@@ -94,8 +100,6 @@ class Member:
         self._listening = False
         # Whether `listen` has been told to drain the connection and has yet to do so.
         self._drain_requested = False
-        # The seq up to which `_catch_up` has sent the log. The room may be behind it.
-        self._caught_up_to = 0
         # Set once nothing that is sent from now on can come before the member's own `joined`.
         self._welcomed = trio.Event()
         self._talk = Talk(
@@ -108,7 +112,7 @@ class Member:
             subprotocol,
             shared_bucket or TokenBucket(0, 1),
             self._welcomed,
-            self._position,
+            lambda: self.position,
             self.deliver,
         )
 
@@ -246,10 +250,6 @@ class Member:
             self._mailbox.close()
             self._welcomed.set()  # Nothing is sent any more that could come too early.
 
-    def _position(self) -> int:
-        """Return the seq up to which the client has been sent the log, or will be next."""
-        return max(self._room.position, self._caught_up_to)
-
     async def _catch_up(self, after: int) -> None:
         """Send the log past `after` page by page, until the room can go on without a gap."""
         limit = self._policy.read_limit
@@ -277,7 +277,7 @@ class Member:
                 # Even after a drain something may wait, such as a part of a ping.
                 while not self._connection.offer(batch):
                     await self._connection.drain()
-                self._caught_up_to = after + len(entries)
+                self.position = max(self.position, after + len(entries))
                 await self._connection.drain()
         return len(entries)
 

@@ -23,6 +23,9 @@ log = structlog.get_logger()
 class Recipient(Protocol):
     """What a room knows of a member. No method waits or raises."""
 
+    position: int
+    """The seq up to which it has been delivered the log; the room sets it with each batch."""
+
     @property
     def id(self) -> MemberId: ...
 
@@ -246,9 +249,11 @@ class Room:
                 await trio.lowlevel.checkpoint()
 
     async def _deliver_batch(self, batch: Batch, ready: Sequence[Entry]) -> None:
+        position = ready[-1].seq
         members = iter(list(self._members.values()))
         while some := list(islice(members, self._policy.fan_out_slice)):
             for member in some:
+                member.position = position
                 if not member.deliver(batch):
                     del self._members[member.id]
             if len(some) == self._policy.fan_out_slice:
@@ -272,5 +277,6 @@ class Room:
             if start is None or start > last:
                 continue
             del self._arriving[member.id]
+            member.position = last
             if member.welcome(batch.since(start - first)):
                 self._members[member.id] = member

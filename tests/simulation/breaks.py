@@ -68,7 +68,7 @@ _ALL = (
     Break(breaks_of_talk.public_repeat, "repeats"),
     Break(breaks_of_talk.early_repeat, "repeats"),
     Break(breaks_of_talk.hasty_repeat, "repeats"),
-    Break(breaks_of_talk.room_behind, "repeats"),
+    Break(breaks_of_talk.room_position, "repeats"),
     Break(breaks_of_talk.place_ahead, "repeats"),
     Break(breaks_of_talk.failed_id, "repository"),
     Break(breaks_of_talk.greeting, "repeats"),

@@ -216,7 +216,7 @@ def lost_page() -> AbstractContextManager[object]:
         entries = await self._history.read(self._room.id, after=after, limit=limit)
         if entries:
             await self._connection.drain()
-            self._caught_up_to = after + len(entries)
+            self.position = max(self.position, after + len(entries))
             self._connection.offer(Batch([entry.message for entry in entries]))
             await self._connection.drain()
         return len(entries)

@@ -1,7 +1,8 @@
 """Faults in Talk, the subprotocol and the look-up of ids: see `breaks.py`."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from typing import Any
 from unittest import mock
 from weakref import WeakKeyDictionary
 
@@ -141,23 +142,24 @@ def hasty_repeat() -> AbstractContextManager[object]:
     return mock.patch.object(Talk, "_repeat", repeat)
 
 
-def room_behind() -> AbstractContextManager[object]:
-    """A client that has heard more of the log than its room waits for the room's answer."""
-
-    def position(self: Member) -> int:
-        return self._room.position
-
-    return mock.patch.object(Member, "_position", position)
+def room_position() -> AbstractContextManager[object]:
+    """A client counts as having heard what its room has put in order, no more and no less."""
+    return _positioned(lambda member: member._room.position)
 
 
 def place_ahead() -> AbstractContextManager[object]:
     """A member counts as being one message further than it is, so what is new is answered twice."""
-    position = Member._position
+    return _positioned(lambda member: member.position + 1)
 
-    def position_ahead(self: Member) -> int:
-        return position(self) + 1
 
-    return mock.patch.object(Member, "_position", position_ahead)
+def _positioned(position_of: Callable[[Member], int]) -> AbstractContextManager[object]:
+    init: Any = Talk.__init__
+
+    def init_with_position(self: Talk, *args: Any) -> None:
+        *others, _, deliver = args
+        init(self, *others, lambda: position_of(deliver.__self__), deliver)
+
+    return mock.patch.object(Talk, "__init__", init_with_position)
 
 
 def failed_id() -> AbstractContextManager[object]:

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from sharechat.actors.policy import Policy
 from sharechat.domain.ids import RoomId
 from sharechat.domain.messages import MessageType
-from tests.simulation.faults import Fault
+from tests.simulation.faults import Disturbance, Fault
 from tests.simulation.queue import noticed_at
 from tests.simulation.state import ClientState, ProcessState
 from tests.simulation.world import Commit, World
@@ -71,6 +71,14 @@ def _deadline(world: World, connection: ClientState, commit: Commit, since: floa
     return deadline
 
 
+def _silent_cuts(world: World, process: ProcessState, at: float) -> Iterator[Disturbance]:
+    """Yield the cuts that keep a process from noticing that its connections are reset."""
+    for fault in world.faults.all:
+        silent = fault.fault is Fault.CUT and not fault.strength and fault.affects(process.number)
+        if silent and fault.start <= at <= fault.end:
+            yield fault
+
+
 def learned_by(
     world: World, process: ProcessState, at: float, since: float, room_id: RoomId, head: float
 ) -> float:
@@ -91,7 +99,8 @@ def learned_by(
     for cut in world.faults.all:
         if cut.fault is Fault.CUT and cut.affects(process.number):
             # The wait for the next look may have begun before the cut was noticed.
-            looks_from = max(begins, noticed_at(cut) + Policy.follow_interval)
+            noticed = max(noticed_at(c) for c in (cut, *_silent_cuts(world, process, cut.start)))
+            looks_from = max(begins, noticed + Policy.follow_interval)
             by = process.calm_from(looks_from, _LOOK_UNWELL) + _LOOK_UNWELL
             if by <= cut.end:
                 deadlines.append(by)

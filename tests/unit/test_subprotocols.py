@@ -205,6 +205,27 @@ async def test_a_repeat_is_answered_although_the_room_has_yet_to_deliver_the_ori
         assert other.texts[1:] == []
 
 
+async def test_the_answer_to_a_repeat_does_not_overtake_what_is_being_delivered(
+    autojump_clock: MockClock,
+) -> None:
+    """The room has put the original in order, and has yet to deliver it."""
+    one_at_a_time = Policy(message_rate=0, batch_bytes=1, follow_interval=1)
+    async with open_house(policy=one_at_a_time) as house:
+        room = await house.repository.make_room()
+        member = await join(house, room)
+        there = RemoteMember(house.repository, room)
+        await there.joins()
+        texts = [str(number) for number in range(200)]
+        *_, last = await there.says(*texts)
+        repeat = house.repository.at_next("append", hold=True)
+        member.says(frame(last.message.id, "again"))
+        await repeat.reached.wait()
+        await member.hears("0")
+        repeat.release()
+        await member.hears("199")
+        assert member.texts[2:] == texts
+
+
 async def test_a_message_that_failed_may_be_said_again_with_the_same_id(
     autojump_clock: MockClock,
 ) -> None:
