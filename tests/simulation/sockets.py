@@ -7,7 +7,6 @@ from collections.abc import Callable, Sequence
 from random import Random
 from typing import NamedTuple
 
-import outcome
 import trio
 
 Later = Callable[[float, Callable[[], None]], None]
@@ -72,6 +71,8 @@ class SimSocket:
         self._unreachable = False
         self._broken = False
         self._error: int | None = None
+        self._closing = False
+        """Whether tasks that wait for it have been told that it will be closed."""
         self._closed = False
         self._resets = False
         self._reader: trio.lowlevel.Task | None = None
@@ -198,12 +199,15 @@ class SimSocket:
 
         setattr(self, role, trio.lowlevel.current_task())
         await trio.lowlevel.wait_task_rescheduled(abort)
+        if self._closing:
+            raise trio.ClosedResourceError
 
     def notify_closing(self) -> None:
+        self._closing = True
         tasks = [task for task in (self._reader, self._writer) if task is not None]
         self._reader = self._writer = None
         for task in tasks:
-            trio.lowlevel.reschedule(task, outcome.Error(trio.ClosedResourceError()))
+            trio.lowlevel.reschedule(task)
 
     # The way from here to the other end.
 
