@@ -16,7 +16,7 @@ from tests.simulation.world import World
 _FAULTS_FELT = 20.0
 """Seconds after its end for which a fault may still be the reason for a close."""
 
-_AHEAD = 16
+_AHEAD = 24
 """More messages than wait between a member's mailbox and its client."""
 
 _TOO_MANY = 4
