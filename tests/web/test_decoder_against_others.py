@@ -9,6 +9,7 @@ from codecs import getincrementaldecoder
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from websockets.extensions.permessage_deflate import PerMessageDeflate
@@ -305,6 +306,7 @@ def test_all_decode_valid_messages_to_the_same(
 
 
 @given(OFFERS, ITEMS, CUTS)
+@pytest.mark.time_limit(300)
 def test_all_refuse_the_same_frames(
     offer: str, items: list[Message | Piece], cuts: list[int]
 ) -> None:

@@ -104,7 +104,8 @@ async def follow(repository: Repository, history: History) -> None:
         expected: list[object] = []
         for step in steps:
             draft = make_draft(step, rooms, members, past)
-            if not model.joins_twice(draft):
+            # What a batch gets that has the same draft twice is tested by itself.
+            if draft not in batch and not model.joins_twice(draft):
                 batch.append(draft)
                 expected.append(model.append(draft, has_lease))
         outcomes = await repository.append(batch, alive if has_lease else dead)
