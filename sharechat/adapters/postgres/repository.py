@@ -123,8 +123,8 @@ class PostgresRepository:
             if len(drafts) == 1:
                 return [error]
             # At least one draft is at fault, perhaps because of a character that the
-            # database's encoding lacks, or two have the same id. Halving finds those with few
-            # commits: a client can do this on purpose, and others wait meanwhile.
+            # database's encoding lacks. Halving finds those with few commits: a client can do
+            # this on purpose, and others wait meanwhile.
             middle = len(drafts) // 2
             return [
                 *await self._append(drafts[:middle], process_id),

@@ -168,6 +168,32 @@ async def test_an_id_that_one_call_has_twice_is_stored_once(
     assert len(await read_log(repository, room)) == 5
 
 
+async def test_drafts_that_one_call_repeats_get_their_first_entries(
+    repository: Repository, process: ProcessId, room: RoomId
+) -> None:
+    member = somebody()
+    drafts = [joined(room, member), chat(room, member, "a"), left(room, member)]
+    outcomes = await repository.append([*drafts, *drafts[::-1], *drafts], process)
+    assert summarize(outcomes) == [1, 2, 3, 3, 2, 1, 1, 2, 3]
+    assert outcomes[6:] == outcomes[:3]
+    assert await read_log(repository, room) == outcomes[:3]
+    assert await repository.get_members(room) == []
+
+
+async def test_an_id_that_was_refused_can_be_stored_later_in_the_same_call(
+    repository: Repository, process: ProcessId, room: RoomId
+) -> None:
+    """A client says again, as a new member, what came too late from the one that has left."""
+    gone, back = somebody(), somebody()
+    said = chat(room, gone, "a")
+    again = msgspec.structs.replace(said, member=back)
+    drafts = [joined(room, back), said, again, chat(room, back, "b"), said]
+    outcomes = await repository.append(drafts, process)
+    assert summarize(outcomes) == [1, NotAMemberError, 2, 3, 2]
+    assert is_entry_of(outcomes[2], again)
+    assert outcomes[4] == outcomes[2]
+
+
 async def test_the_same_id_can_be_stored_in_two_rooms(
     repository: Repository, process: ProcessId, room: RoomId
 ) -> None:

@@ -22,12 +22,43 @@ DECLARE
     locked uuid[];
     lives boolean := true;
     stamp timestamptz;
+    start integer := 1;
+    place integer;
+    earlier integer;
 BEGIN
     -- Locking in the order of the ids prevents deadlocks. Below, only these rooms count as
     -- existing: a room that was created since is not locked.
     locked := ARRAY(
         SELECT r.id FROM rooms r WHERE r.id = ANY (room_ids) ORDER BY r.id FOR NO KEY UPDATE
     );
+    -- If the call has an id twice, what becomes of the second draft depends on whether the first
+    -- was stored. So the call is divided before the second.
+    IF cardinality(ids) > 1 THEN
+        FOR place, earlier IN
+            SELECT d.place, d.earlier
+            FROM (
+                SELECT d.place, lag(d.place) OVER (PARTITION BY d.room_id, d.id ORDER BY d.place)
+                    AS earlier
+                FROM unnest(room_ids, ids) WITH ORDINALITY AS d (room_id, id, place)
+            ) d WHERE d.earlier IS NOT NULL ORDER BY d.place
+        LOOP
+            IF earlier >= start THEN
+                RETURN QUERY SELECT * FROM append(
+                    process, room_ids[start:place - 1], ids[start:place - 1],
+                    member_ids[start:place - 1], member_names[start:place - 1],
+                    types[start:place - 1], texts[start:place - 1]
+                );
+                start := place;
+            END IF;
+        END LOOP;
+        IF start > 1 THEN
+            RETURN QUERY SELECT * FROM append(
+                process, room_ids[start:], ids[start:], member_ids[start:],
+                member_names[start:], types[start:], texts[start:]
+            );
+            RETURN;
+        END IF;
+    END IF;
     stamp := clock_timestamp();
     IF 'joined' = ANY (types) THEN
         lives := EXISTS (SELECT FROM processes p WHERE p.id = process AND NOT p.dead);
