@@ -9,11 +9,10 @@ from codecs import getincrementaldecoder
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from websockets.extensions.permessage_deflate import PerMessageDeflate
-from websockets.frames import Frame
+from websockets.frames import CloseCode, Frame
 from websockets.frames import Opcode as Op
 from websockets.protocol import Protocol, Side, State
 from wsproto import extensions
@@ -129,6 +128,10 @@ def by_websockets(offer: str, pieces: Sequence[bytes]) -> Said:
                 if whole is not None:
                     said.append(("text", whole))
         if protocol.parser_exc is not None:
+            if close := protocol.close_rcvd:
+                # Refused only for coming within a message, which is legal (RFC 6455, 5.4).
+                payload = b"" if close.code == CloseCode.NO_STATUS_RCVD else close.serialize()
+                return Said([*said, ("close", payload)], refused=False)
             return Said(said, refused=True)
     return Said(said, refused=False)
 
@@ -155,8 +158,9 @@ class Piece(NamedTuple):
             head = bytes((self.flags | self.opcode, masked | 127)) + size.to_bytes(8, "big")
         if self.key is None:
             return head + self.payload
-        mask = (self.key * (size // 4 + 1))[:size]
-        return head + self.key + bytes(a ^ b for a, b in zip(self.payload, mask, strict=True))
+        mask = int.from_bytes((self.key * (size // 4 + 1))[:size])
+        masked_payload = (int.from_bytes(self.payload) ^ mask).to_bytes(size)
+        return head + self.key + masked_payload
 
 
 KEYS = st.binary(min_size=4, max_size=4)
@@ -306,7 +310,6 @@ def test_all_decode_valid_messages_to_the_same(
 
 
 @given(OFFERS, ITEMS, CUTS)
-@pytest.mark.time_limit(300)
 def test_all_refuse_the_same_frames(
     offer: str, items: list[Message | Piece], cuts: list[int]
 ) -> None:
