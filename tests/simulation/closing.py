@@ -16,6 +16,9 @@ from tests.simulation.world import World
 _FAULTS_FELT = 20.0
 """Seconds after its end for which a fault may still be the reason for a close."""
 
+_AT_ONCE = 0.1
+"""Seconds after a client's first message within which it takes what had to wait for that one."""
+
 _AHEAD = 24
 """More messages than wait between a member's mailbox and its client."""
 
@@ -45,9 +48,11 @@ def closed_for_a_reason(world: World, connection: ClientState) -> Iterator[str]:
         # What is on its way takes up room in the kernels, so a distant client is slow, too.
         may_be = connection.dawdled or connection.latency > 0
         slow = may_be and not _keeps_up(world, connection, closed_at)
-        # While it catches up, or waits to be told that it has joined, it takes nothing.
+        # While it catches up, or waits to be told that it has joined, it takes nothing; what the
+        # room has for it then comes all at once.
         waits = connection.after is not None or not connection.heard
-        justified = slow or (away and waits)
+        waited = bool(connection.heard) and closed_at - connection.heard[0][0] < _AT_ONCE
+        justified = slow or (away and (waits or waited))
     elif close == INTERNAL_ERROR:
         errors = {Fault.ERRORS}
         justified = world.faults.between(closed_at - 5, closed_at, errors, process.number)
