@@ -4,7 +4,10 @@ from collections.abc import Awaitable, Callable, Collection, Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
+from quart.wrappers.base import BaseRequestWebsocket
 from quart_trio import QuartTrio
+from werkzeug.exceptions import BadHost
+from werkzeug.routing import MapAdapter
 
 from sharechat.actors.controller import Controller
 from sharechat.domain.ports import Queue, Repository
@@ -34,7 +37,7 @@ def make_app(
     Within ASGI's lifespan it starts `run`, which takes a `task_status`, and at its end stops
     the Controller. `sharechat serve` calls `run` itself and makes no use of the lifespan.
     """
-    app = QuartTrio("sharechat", static_folder=None)
+    app = _App("sharechat", static_folder=None)
     app.asgi_websocket_class = WebsocketSession
     app.config["MAX_CONTENT_LENGTH"] = _MAX_BODY_BYTES
     problems.install(app)
@@ -52,6 +55,27 @@ def make_app(
 
     app.asgi_app = _origin_form(app.asgi_app)  # type: ignore[method-assign]
     return app
+
+
+class _App(QuartTrio):
+    """Quart-Trio's, but it routes a request whatever its Host header is.
+
+    Werkzeug raises if the header cannot be a name in IDNA, before any handler of errors runs.
+    No route depends on the host, and `origins` decides which hosts are served.
+    """
+
+    def create_url_adapter(self, request: BaseRequestWebsocket | None) -> MapAdapter | None:
+        try:
+            return super().create_url_adapter(request)
+        except BadHost:
+            assert request is not None
+            return self.url_map.bind(
+                "localhost",
+                url_scheme=request.scheme,
+                default_method=request.method,
+                path_info=request.path,
+                query_args=request.query_string.decode(),
+            )
 
 
 def _origin_form(app: Any) -> Any:

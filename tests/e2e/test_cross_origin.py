@@ -181,3 +181,13 @@ def test_a_name_that_is_allowed_may_be_used_by_its_pages() -> None:
         assert fetch(f"{server.url}/api/healthz", headers={"Host": "evil.example"}).status == 403
         assert fetch(f"{server.url}/api/healthz").status == 200
         assert server.stop() == 0
+
+
+@pytest.mark.parametrize("host", ["a" * 64, f"{'a' * 64}.example", "a..b", "[::1", "\xff"])
+def test_a_host_that_is_no_name_is_answered_like_any_other(host: str) -> None:
+    with SharechatProcess("--allowed-host", "*") as server:
+        room = make_room(server.url)
+        assert fetch(f"{server.url}/api/room/{room}", headers={"Host": host}).status == 200
+        handshake = fetch(f"{server.url}/api/serve/{room}", headers=HANDSHAKE | {"Host": host})
+        assert handshake.status == 101
+        assert server.stop() == 0

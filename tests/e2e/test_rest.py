@@ -195,6 +195,8 @@ async def test_deleting_a_room_needs_its_key_and_closes_its_members(
 
     done = fetch(url, "DELETE", {"Authorization": f"Bearer {key}"})
     assert (done.status, done.body) == (204, b"")
+    assert "Content-Length" not in done.headers
+    assert "Connection" not in done.headers
     assert [await talker.close_code() for talker in talkers] == [4410] * 3
     assert_problem(fetch(url), 404, "room-not-found")
     assert_problem(fetch(url, "DELETE", {"Authorization": f"Bearer {key}"}), 404, "room-not-found")
