@@ -96,9 +96,11 @@ class Wire:
 
     def resume(self) -> None:
         """Let arrive what a fault has held up: soon, or after TCP's next attempt."""
-        if self._flying and self._flying[0][0] <= trio.current_time():
-            pause = self._network.rng.choice((0.0, 0.0, 0.3, 2.0, 5.0))
-            self._stalled_until = max(self._stalled_until, trio.current_time() + pause)
+        now = trio.current_time()
+        if now < self._stalled_until:
+            return  # The end of another fault does not put off TCP's next attempt.
+        if self._flying and self._flying[0][0] <= now:
+            self._stalled_until = now + self._network.rng.choice((0.0, 0.0, 0.3, 2.0, 5.0))
             self._network.schedule.at(self._stalled_until, self._flush)
 
     def _flush(self) -> None:
