@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+from sharechat.actors.policy import Policy
 from sharechat.domain.outcomes import (
     INTERNAL_ERROR,
     RESTARTING,
@@ -16,17 +17,20 @@ from tests.simulation.world import World
 _FAULTS_FELT = 20.0
 """Seconds after its end for which a fault may still be the reason for a close."""
 
-_AT_ONCE = 0.1
-"""Seconds after a client's first message within which it takes what had to wait for that one."""
+_MOMENT = 0.1
+"""Seconds within which what comes counts as coming at once, before the client has its turn."""
 
 _AHEAD = 24
 """More messages than wait between a member's mailbox and its client."""
+
+_LEAST_BYTES = 200
+"""Fewer bytes than any message has in JSON."""
 
 _TOO_MANY = 4
 """Fewer messages than a mailbox can hold, whatever the limits."""
 
 
-def closed_for_a_reason(world: World, connection: ClientState) -> Iterator[str]:
+def closed_for_a_reason(world: World, connection: ClientState, policy: Policy) -> Iterator[str]:
     """A connection is closed by the server only for a reason that holds and that it gives."""
     closed_at, process, close = connection.closed_at, connection.process, connection.close
     if closed_at is None:
@@ -48,11 +52,12 @@ def closed_for_a_reason(world: World, connection: ClientState) -> Iterator[str]:
         # What is on its way takes up room in the kernels, so a distant client is slow, too.
         may_be = connection.dawdled or connection.latency > 0
         slow = may_be and not _keeps_up(world, connection, closed_at)
-        # While it catches up, or waits to be told that it has joined, it takes nothing; what the
-        # room has for it then comes all at once.
+        # While it catches up, or waits to be told that it has joined, it takes nothing.
         waits = connection.after is not None or not connection.heard
-        waited = bool(connection.heard) and closed_at - connection.heard[0][0] < _AT_ONCE
-        justified = slow or (away and (waits or waited))
+        # A mailbox keeps a place for the request to drain.
+        room = min(policy.max_waiting_batches - 1, policy.max_waiting_bytes // _LEAST_BYTES)
+        at_once = _count(world, connection, closed_at - _MOMENT, closed_at)
+        justified = slow or (away and waits) or at_once > room
     elif close == INTERNAL_ERROR:
         errors = {Fault.ERRORS}
         justified = world.faults.between(closed_at - 5, closed_at, errors, process.number)
@@ -71,5 +76,10 @@ def _keeps_up(world: World, connection: ClientState, closed_at: float) -> bool:
         return False
     times = [connection.accepted_at] * _AHEAD + [at for at, _ in connection.heard]
     since = times[-_AHEAD]
+    return _count(world, connection, since, closed_at) < _TOO_MANY
+
+
+def _count(world: World, connection: ClientState, since: float, until: float) -> int:
+    """Return how many messages the connection's room got in that time."""
     log = world.truth.log[connection.room_id]
-    return sum(since <= commit.at <= closed_at for commit in log) < _TOO_MANY
+    return sum(since <= commit.at <= until for commit in log)

@@ -37,7 +37,7 @@ def check(world: World, history: History) -> Iterator[str]:
         yield from failures_are_for_a_reason(world, connection)
         yield from last_words_are_stored(world, connection)
         yield from rate_is_kept(connection, history.policy)
-        yield from closed_for_a_reason(world, connection)
+        yield from closed_for_a_reason(world, connection, history.policy)
         yield from ends_in_order(world, connection)
     yield from heard_in_time(world)
     yield from kept_deadlines(world, history)
