@@ -6,7 +6,7 @@ import json
 import pytest
 import trio
 from wsproto.connection import Connection, ConnectionType
-from wsproto.events import TextMessage
+from wsproto.events import Ping, TextMessage
 
 from tests.harness.deadline import DEADLINE, eventually
 from tests.harness.http import Json, history, make_room, members, texts
@@ -120,6 +120,8 @@ def parse_messages(data: bytes) -> list[Json]:
     client.receive_data(data)
     messages = []
     for event in client.events():
+        if isinstance(event, Ping):
+            continue  # On a busy machine the test takes more than 20 seconds.
         assert isinstance(event, TextMessage)
         assert event.message_finished
         messages.append(json.loads(event.data))

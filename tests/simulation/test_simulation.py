@@ -39,6 +39,8 @@ def _is_found(name: str) -> bool:
         return hunt(0, 1000, broken.focus) is not None
 
 
+# It waits for the breaks that come before its own.
+@pytest.mark.time_limit(300)
 @pytest.mark.parametrize("name", BREAKS)
 def test_the_simulation_finds_a_broken_protocol(
     name: str, findings: Mapping[str, Future[bool]]
