@@ -5,7 +5,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: run test unit-test int-test e2e-test hostile autobahn simulate simulate-breaks lint coverage bench lock clean
+.PHONY: run test unit-test int-test e2e-test browser-test hostile autobahn simulate simulate-breaks \
+	lint types coverage bench screenshots lock clean
 
 run: $(VENV)/.installed
 	$(BIN)/sharechat serve
@@ -40,6 +41,13 @@ autobahn: $(VENV)/.installed-test
 e2e-test: $(VENV)/.installed-test
 	$(BIN)/pytest tests/e2e
 
+browser-test: $(VENV)/.installed-test
+	$(BIN)/pytest tests/browser
+
+# The pictures of the page in docs/, for the README. They need Chromium.
+screenshots: $(VENV)/.installed-test
+	$(BIN)/python -m tests.browser.screenshots
+
 # With what the benchmarks need, since mypy checks them against the types of their libraries.
 lint: $(VENV)/.installed-bench
 	$(BIN)/ruff check
@@ -47,6 +55,14 @@ lint: $(VENV)/.installed-bench
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/hadolint Dockerfile
+	$(MAKE) --no-print-directory types
+
+# The types of the page's JavaScript, which only node can check. It is needed for nothing else.
+TYPES = npx --yes --package typescript@5.9.3 tsc
+
+types:
+	@if $(TYPES) --version >/dev/null 2>&1; then $(TYPES) --project sharechat/web/jsconfig.json; \
+	else echo "The types of the page's JavaScript are not checked: npx has no TypeScript here."; fi
 
 coverage: $(VENV)/.installed-test
 	$(BIN)/coverage erase

@@ -18,6 +18,7 @@ from sharechat.domain.ports import Queue, Repository
 from sharechat.domain.sources import Sources
 from sharechat.net.admission import Admission
 from sharechat.web.app import make_app
+from sharechat.web.pages import Site
 from sharechat.web.websocket import WebsocketRoute
 
 log = structlog.get_logger()
@@ -126,6 +127,7 @@ def build(
         admit_room=admission.admit_room,
         allowed_origins=settings.allowed_origin,
         allowed_hosts=settings.allowed_host,
+        site=None if settings.no_page else Site.from_package(),
         run=run,
     )
     server = Server(stores, controller, admission, app)

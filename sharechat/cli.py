@@ -85,7 +85,7 @@ def _serve(**params: Any) -> None:
     if settings.workers == 1:
         _serve_alone(settings, listener, is_worker=False)
         return
-    greet = partial(_greet, listener)
+    greet = partial(_greet, settings, listener)
     arguments = sys.argv[1:]
     sys.exit(trio.run(workers.supervise, listener, settings.workers, arguments, greet))
 
@@ -123,10 +123,13 @@ def _serve_alone(settings: Settings, listener: socket.socket, *, is_worker: bool
         server = build(settings)
     except ValueError as error:
         raise _cannot_start(error) from error
-    sys.exit(trio.run(_run, server, listener, is_worker))
+    greet = partial(_greet, settings, listener)
+    sys.exit(trio.run(_run, server, listener, is_worker, greet))
 
 
-async def _run(server: Server, listener: socket.socket, is_worker: bool) -> int:
+async def _run(
+    server: Server, listener: socket.socket, is_worker: bool, greet: Callable[[], None]
+) -> int:
     """Serve until a signal comes or the actors fail; return the exit code.
 
     Raises CannotStartError.
@@ -155,7 +158,7 @@ async def _run(server: Server, listener: socket.socket, is_worker: bool) -> int:
             failed = True
             told_to_stop.set()
 
-    started = partial(print, workers.READY, flush=True) if is_worker else partial(_greet, listener)
+    started = partial(print, workers.READY, flush=True) if is_worker else greet
     with listener, trio.open_signal_receiver(*stop_signals) as signals:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(watch, signals.__anext__)
@@ -189,14 +192,15 @@ def _allow_many_sockets() -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
-def _greet(listener: socket.socket) -> None:
+def _greet(settings: Settings, listener: socket.socket) -> None:
     host, port = listener.getsockname()[:2]
     shown = {"0.0.0.0": "localhost", "::": "localhost"}.get(host, host)  # noqa: S104
     shown = f"[{shown}]" if ":" in shown else shown
+    url = f"http://{shown}:{port}"
     greeting = (
-        f"sharechat listens on http://{shown}:{port}\n"
+        f"{f'sharechat listens on {url}' if settings.no_page else f'sharechat: open {url}'}\n"
         f"Try it: websocat ws://{shown}:{port}/api/serve/$(curl -sX POST "
-        f"http://{shown}:{port}/api/room | grep -oE '[0-9a-f-]{{36}}')\n"
+        f"{url}/api/room | grep -oE '[0-9a-f-]{{36}}')\n"
     )
     # The server serves even if its output is closed or on a full disk. Not by `print`, which
     # would keep the text, try again at the exit, and change the exit code.

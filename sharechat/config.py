@@ -38,6 +38,7 @@ class Settings:
     max_per_address: int = 4096
     trusted_proxy: tuple[str, ...] = ()
     max_memory: int = 512 << 20
+    no_page: bool = False
 
     def __post_init__(self) -> None:
         """Raise click.UsageError, with a sentence for the user, if settings conflict."""
@@ -324,6 +325,12 @@ OPTIONS: Sequence[Callable[[], click.Option]] = (
         help="An address or network (10.0.0.0/8) of proxies whose X-Forwarded-For or "
         "Forwarded tells the client's address. Repeatable; the variable takes several, separated "
         "by spaces.",
+    ),
+    _option(
+        "--no-page",
+        envvar="SHARECHAT_NO_PAGE",
+        is_flag=True,
+        help="Serve only the API, and no page to people who open the server's address.",
     ),
     _option(
         "--log-level",

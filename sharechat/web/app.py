@@ -13,6 +13,7 @@ from sharechat.actors.controller import Controller
 from sharechat.domain.ports import Queue, Repository
 from sharechat.domain.sources import Sources
 from sharechat.web import origins, problems
+from sharechat.web.pages import Site, pages
 from sharechat.web.rest import rest
 from sharechat.web.websocket import WebsocketRoute, WebsocketSession
 
@@ -30,9 +31,10 @@ def make_app(
     admit_room: Callable[[str, Sequence[str], Sequence[str]], None],
     allowed_origins: Collection[str],
     allowed_hosts: Collection[str],
+    site: Site | None,
     run: Callable[..., Awaitable[None]],
 ) -> QuartTrio:
-    """Return the application over these parts.
+    """Return the application over these parts; without `site` it has no page for people.
 
     Within ASGI's lifespan it starts `run`, which takes a `task_status`, and at its end stops
     the Controller. `sharechat serve` calls `run` itself and makes no use of the lifespan.
@@ -44,6 +46,8 @@ def make_app(
     origins.install(app, allowed_origins, allowed_hosts)
     app.register_blueprint(rest(controller, repository, queue, sources, admit_room))
     app.register_blueprint(websocket_route.blueprint())
+    if site is not None:
+        app.register_blueprint(pages(site))
 
     @app.before_serving
     async def start() -> None:

@@ -96,8 +96,9 @@ def test_environment_variables_set_options_and_flags_override_them() -> None:
 def test_the_command_line_that_it_prints_to_try_it_works() -> None:
     with SharechatProcess() as server:
         wait_until(lambda: server.stdout.count("\n") == 2)
-        listens, try_it = server.stdout.splitlines()
-        assert listens == f"sharechat listens on {server.url}"
+        address, try_it = server.stdout.splitlines()
+        assert address == f"sharechat: open {server.url}"
+        assert b"<h1" in fetch(server.url).body
         command = try_it.removeprefix("Try it: ")
         assert command != try_it
         bash = shutil.which("bash")
@@ -117,6 +118,14 @@ def test_the_command_line_that_it_prints_to_try_it_works() -> None:
         assert match
         wait_until(lambda: len(history(server.url, match[1])) == 3)
         assert texts(history(server.url, match[1])) == ["hello\n"]
+        assert server.stop() == 0
+
+
+def test_without_the_page_it_asks_nobody_to_open_its_address() -> None:
+    with SharechatProcess(env={"SHARECHAT_NO_PAGE": "1"}) as server:
+        assert server.stdout.startswith(f"sharechat listens on {server.url}\n")
+        assert fetch(server.url).status == 404
+        make_room(server.url)
         assert server.stop() == 0
 
 

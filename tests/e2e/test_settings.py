@@ -102,6 +102,7 @@ def test_an_invalid_flag_is_refused(assert_refused: AssertRefused, flag: str, va
         ("SHARECHAT_ALLOWED_ORIGIN", "https://fine.example wrong", "--allowed-origin"),
         ("SHARECHAT_MESSAGE_RATE", "x", "--message-rate"),
         ("SHARECHAT_LOG_JSON", "maybe", "--log-json"),
+        ("SHARECHAT_NO_PAGE", "maybe", "--no-page"),
         ("DATABASE_URL", "postgresql://localhost/x", "--redis-url"),
         ("REDIS_URL", "redis://localhost", "--database-url"),
     ],

@@ -1,0 +1,110 @@
+"""nginx as it is deployed, in front of servers of a test."""
+
+import os
+import shutil
+import socket
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import trustme
+
+from tests.harness.browser import missing
+from tests.harness.deadline import wait_until
+from tests.harness.page_server import free_port
+
+DEPLOYED = Path(__file__).parents[2] / "deploy" / "nginx.conf"
+
+
+class Nginx:
+    """`deploy/nginx.conf` over these ports instead of the replicas, with TLS and without.
+
+    As a context manager it runs. Skips the test if nginx is not installed.
+    """
+
+    def __init__(self, folder: Path, ports: Sequence[int]) -> None:
+        self._folder = folder
+        self._servers = "".join(f"server 127.0.0.1:{port};" for port in ports)
+        self._process: subprocess.Popen[bytes] | None = None
+        self.plain_port, self.tls_port = free_port(), free_port()
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.plain_port}"
+
+    @property
+    def tls_url(self) -> str:
+        return f"https://127.0.0.1:{self.tls_port}"
+
+    def owns(self, netloc: str) -> bool:
+        return netloc in (f"127.0.0.1:{self.plain_port}", f"127.0.0.1:{self.tls_port}")
+
+    def _configuration(self) -> str:
+        text = DEPLOYED.read_text()
+        listen = (
+            f"listen 127.0.0.1:{self.plain_port}; listen 127.0.0.1:{self.tls_port} ssl; "
+            f"ssl_certificate {self._folder}/chain.pem; "
+            f"ssl_certificate_key {self._folder}/key.pem;"
+        )
+        temporary = "".join(
+            f"{kind}_temp_path {self._folder}/{kind};"
+            for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+        )
+        for old, new in (
+            ("worker_processes auto;", "worker_processes 1;"),
+            (
+                "http {",
+                f"http {{ access_log off; {temporary} upstream replicas {{{self._servers}}}",
+            ),
+            ("listen 8080;", listen),
+            ("http://sharechat:8080", "http://replicas"),
+        ):
+            assert text.count(old) == 1, old
+            text = text.replace(old, new)
+        # A worker would otherwise be another user than the one to whom the folder belongs.
+        return ("user root;\n" if os.geteuid() == 0 else "") + text
+
+    def __enter__(self) -> Self:
+        command = shutil.which("nginx", path=f"{os.environ['PATH']}:/usr/sbin:/usr/local/sbin")
+        if command is None:
+            missing("nginx")
+        certificate = trustme.CA().issue_cert("127.0.0.1")
+        certificate.private_key_pem.write_to_path(self._folder / "key.pem")
+        for part in certificate.cert_chain_pems:
+            part.write_to_path(self._folder / "chain.pem", append=True)
+        (self._folder / "nginx.conf").write_text(self._configuration())
+        log = self._folder / "error.log"
+        self._process = process = subprocess.Popen(
+            [
+                *(command, "-p", str(self._folder), "-c", "nginx.conf", "-e", str(log)),
+                *("-g", f"daemon off; pid {self._folder}/pid;"),
+            ],
+            stderr=subprocess.DEVNULL,
+        )
+        try:
+            wait_until(lambda: _listens(self.tls_port) or process.poll() is not None)
+            assert process.poll() is None, log.read_text()
+        except BaseException:
+            self._stop()
+            raise
+        return self
+
+    def _stop(self) -> None:
+        assert self._process is not None
+        self._process.terminate()
+        self._process.wait()
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._stop()
+
+
+def _listens(port: int) -> bool:
+    with socket.socket() as sock:
+        return sock.connect_ex(("127.0.0.1", port)) == 0
