@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .PHONY: run test unit-test int-test e2e-test browser-test hostile autobahn simulate simulate-breaks \
-	lint types coverage bench screenshots lock clean
+	lint types coverage bench screenshots measure-page lock clean
 
 run: $(VENV)/.installed
 	$(BIN)/sharechat serve
@@ -47,6 +47,9 @@ browser-test: $(VENV)/.installed-test
 # The pictures of the page in docs/, for the README. They need Chromium.
 screenshots: $(VENV)/.installed-test
 	$(BIN)/python -m tests.browser.screenshots
+
+measure-page: $(VENV)/.installed-test
+	$(BIN)/python -m tests.browser.measure
 
 # With what the benchmarks need, since mypy checks them against the types of their libraries.
 lint: $(VENV)/.installed-bench

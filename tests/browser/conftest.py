@@ -22,13 +22,13 @@ class OpenRoom(Protocol):
         ...
 
 
-@pytest.fixture(scope="session", name="browser")
+@pytest.fixture(scope="package", name="browser")
 def _browser() -> Iterator[Browser]:
     with browsers.chromium() as browser:
         yield browser
 
 
-@pytest.fixture(scope="session", name="shared_server")
+@pytest.fixture(scope="package", name="shared_server")
 def _shared_server() -> Iterator[PageServer]:
     server = PageServer()
     yield server

@@ -17,7 +17,8 @@ class SyncMember:
         url = f"{base.replace('http', 'ws', 1)}/api/serve/{room_id}"
         self._connected = ExitStack()
         self._websocket = self._connected.enter_context(
-            connect(url, open_timeout=DEADLINE, proxy=None)
+            # Whatever it does not read has to leave room for the server's close frame.
+            connect(url, open_timeout=DEADLINE, proxy=None, max_queue=None)
         )
         self.joined = self.hear()
         """Its own `joined`."""
