@@ -10,11 +10,15 @@ RUN /opt/sharechat/bin/pip install --no-cache-dir --no-deps .
 
 # The last stage holds Python and the installed program: no compiler, no sources, no root.
 FROM python:3.13-slim
-RUN useradd --system --uid 10001 --no-create-home --shell /usr/sbin/nologin sharechat
+RUN useradd --system --uid 10001 --no-create-home --shell /usr/sbin/nologin sharechat \
+    && install -d -o 10001 -m 700 /data
 COPY --from=build /opt/sharechat /opt/sharechat
 ENV PATH=/opt/sharechat/bin:$PATH \
     PYTHONUNBUFFERED=1 \
-    SHARECHAT_HOST=0.0.0.0
+    SHARECHAT_HOST=0.0.0.0 \
+    XDG_DATA_HOME=/data
+# The rooms, unless DATABASE_URL names a database.
+VOLUME /data
 USER 10001
 EXPOSE 8080
 STOPSIGNAL SIGTERM

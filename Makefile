@@ -31,6 +31,7 @@ hostile: $(VENV)/.installed-test
 	$(BIN)/python -m tests.hostile.connections
 	$(BIN)/python -m tests.hostile.readers
 	$(BIN)/python -m tests.hostile.floods
+	$(BIN)/python -m tests.hostile.kills
 
 # The Autobahn suite, some ten minutes; it writes docs/autobahn.md. It needs Python 2.7:
 #     make autobahn AUTOBAHN_PYTHON=/opt/python2.7/bin/python

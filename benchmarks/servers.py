@@ -69,6 +69,8 @@ def sharechat(
     `program` is what Python runs. Raises RuntimeError if the server does not start.
     """
     command = [sys.executable, *program, "serve", "--log-level", "warning"]
+    if not {"--database-url", "--data"} & set(flags):
+        command.append("--in-memory")
     unlimited = ["--message-rate", "0", "--room-rate", "0", "--join-rate", "0"]
     with _process([*command, *unlimited, *flags]) as server:
         yield server

@@ -65,10 +65,15 @@ def open_stores(settings: Settings) -> Stores:
 
     Raises ValueError, with a sentence for the user, if a URL is wrong.
     """
+    # What a server does not use is not imported.
     if not (settings.database_url and settings.redis_url):
-        repository = MemoryRepository(max_bytes=settings.max_memory)
-        return Stores(repository, MemoryBus().queue())
-    # Imported here because a server in memory need not wait for these.
+        queue = MemoryBus().queue()
+        if settings.in_memory:
+            return Stores(MemoryRepository(max_bytes=settings.max_memory), queue)
+        from sharechat.adapters.sqlite import SqliteRepository
+
+        sqlite = SqliteRepository(settings.data_file, max_bytes=settings.max_data)
+        return Stores(sqlite, queue, prepare=sqlite.prepare, clean_up=sqlite.aclose)
     from sharechat.adapters.postgres import PostgresRepository, migrate
     from sharechat.adapters.redis import RedisQueue
 

@@ -44,9 +44,13 @@ class _Commands(click.Group):
     """The commands; those that a server has no use for are imported when they are called."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return sorted([*super().list_commands(ctx), "bench", "join", "new"])
+        return sorted([*super().list_commands(ctx), "backup", "bench", "join", "new"])
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name == "backup":
+            from sharechat.backup import backup
+
+            return backup
         if cmd_name == "bench":
             from sharechat.bench.command import bench
 
@@ -72,8 +76,8 @@ def cli() -> None:
 def _serve(**params: Any) -> None:
     """Serve until SIGTERM, SIGHUP or Ctrl-C.
 
-    Alone, with everything in memory; or, given --database-url and --redis-url, as one of
-    any number of processes that serve the same rooms.
+    Alone, with the rooms in a file (--data) or in memory (--in-memory); or, given --database-url
+    and --redis-url, as one of any number of processes that serve the same rooms.
     """
     settings = Settings.from_params(params)
     logs.configure(settings.log_level, json=settings.log_json)
@@ -202,6 +206,10 @@ def _greet(settings: Settings, listener: socket.socket) -> None:
         f"Try it: websocat ws://{shown}:{port}/api/serve/$(curl -sX POST "
         f"{url}/api/room | grep -oE '[0-9a-f-]{{36}}')\n"
     )
+    if settings.in_memory:
+        greeting += "Everything is kept in memory, and gone when it stops.\n"
+    elif not settings.database_url:
+        greeting += f"The rooms are kept in {settings.data_file}\n"
     # The server serves even if its output is closed or on a full disk. Not by `print`, which
     # would keep the text, try again at the exit, and change the exit code.
     if sys.stdout is not None:

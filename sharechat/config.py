@@ -5,12 +5,20 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from ipaddress import ip_network
 from math import isfinite
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import click
+from platformdirs import user_data_path
 
 from sharechat.actors.policy import Policy
+
+
+def default_data() -> Path:
+    """Return the file that keeps the rooms if no other is named."""
+    return user_data_path("sharechat") / "sharechat.db"
+
 
 LOG_LEVELS = ("debug", "info", "warning", "error")
 
@@ -38,6 +46,9 @@ class Settings:
     max_per_address: int = 4096
     trusted_proxy: tuple[str, ...] = ()
     max_memory: int = 512 << 20
+    data: Path | None = None
+    in_memory: bool = False
+    max_data: int = 10 << 30
     no_page: bool = False
 
     def __post_init__(self) -> None:
@@ -49,11 +60,21 @@ class Settings:
             raise click.UsageError(
                 f"{missing} is missing: a cluster needs both Postgres and Redis."
             )
+        named = "--in-memory" if self.in_memory else "--data" if self.data else None
+        if self.database_url and named:
+            raise click.UsageError(f"{named} makes no sense with --database-url: choose one.")
+        if self.in_memory and self.data:
+            raise click.UsageError("--in-memory makes no sense with --data: choose one.")
         if self.workers > 1 and not self.database_url:
             raise click.UsageError(
                 "--workers needs --database-url and --redis-url: without them each process "
-                "would keep rooms of its own."
+                "would need rooms of its own."
             )
+
+    @property
+    def data_file(self) -> Path:
+        """The file that keeps the rooms, unless they are in memory or in a database."""
+        return (self.data or default_data()).absolute()
 
     def policy(self) -> Policy:
         return Policy(
@@ -202,6 +223,14 @@ def _option(*names: str, **attributes: Any) -> Callable[[], click.Option]:
     return lambda: click.Option(names, show_envvar=True, show_default=True, **attributes)
 
 
+DATA_OPTION = _option(
+    "--data",
+    envvar="SHARECHAT_DATA",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="The file that keeps the rooms, unless --database-url names a database; by default "
+    "sharechat/sharechat.db in the user's data folder. One process at a time uses it.",
+)
+
 OPTIONS: Sequence[Callable[[], click.Option]] = (
     _option(
         "--host", envvar="SHARECHAT_HOST", default=Settings.host, help="The address to listen on."
@@ -235,13 +264,28 @@ OPTIONS: Sequence[Callable[[], click.Option]] = (
         envvar="DATABASE_URL",
         type=Url("postgresql", "postgres"),
         help="The Postgres that keeps the rooms; together with --redis-url. "
-        "Without the two everything is kept in memory.",
+        "Without the two the rooms are kept in a file.",
     ),
     _option(
         "--redis-url",
         envvar="REDIS_URL",
         type=Url("redis", "rediss", "unix"),
         help="The Redis that carries messages between processes.",
+    ),
+    DATA_OPTION,
+    _option(
+        "--in-memory",
+        envvar="SHARECHAT_IN_MEMORY",
+        is_flag=True,
+        help="Keep everything in memory: it is gone when the server stops.",
+    ),
+    _option(
+        "--max-data",
+        envvar="SHARECHAT_MAX_DATA",
+        type=Size(),
+        default="10GiB",
+        help="How large the file may become, such as 500MiB or 10GiB. Past it messages fail and "
+        "no rooms are made.",
     ),
     _option(
         "--workers",
@@ -300,7 +344,7 @@ OPTIONS: Sequence[Callable[[], click.Option]] = (
         envvar="SHARECHAT_MAX_MEMORY",
         type=Size(),
         default="512MiB",
-        help="How much a process without --database-url keeps of rooms and messages, such as "
+        help="How much a process with --in-memory keeps of rooms and messages, such as "
         "64MiB or 2GiB. Past it messages fail and no rooms are made.",
     ),
     _option(

@@ -50,7 +50,7 @@ async def test_sharechat_serve_ends_with_a_failing_controller(
     tmp_path: Path, nursery: trio.Nursery
 ) -> None:
     (tmp_path / "program.py").write_text(_PROGRAM)
-    command = [sys.executable, str(tmp_path / "program.py"), "serve", "--port", "0"]
+    command = [sys.executable, str(tmp_path / "program.py"), "serve", "--port", "0", "--in-memory"]
     assert await _end_of(ServerProcess(command), tmp_path, nursery) == 1
 
 
@@ -60,6 +60,7 @@ async def test_an_asgi_server_ends_with_a_failing_controller(
     (tmp_path / "program.py").write_text(_PROGRAM)
     command = [str(BIN / "hypercorn"), "-k", "trio", "--bind", "127.0.0.1:0"]
     app = f"{tmp_path / 'program.py'}:create_app()"
-    server = ServerProcess([*command, app], prints_url_to="stderr")
+    env = {"SHARECHAT_IN_MEMORY": "true"}
+    server = ServerProcess([*command, app], env, prints_url_to="stderr")
     # The worker ends by a signal, but hypercorn's exit code is 0 all the same.
     await _end_of(server, tmp_path, nursery)

@@ -33,7 +33,9 @@ def _connect_from(address: str, port: int) -> None:
 def test_a_failure_that_many_connections_cause_is_logged_once(tmp_path: Path) -> None:
     program = tmp_path / "program.py"
     program.write_text(_PROGRAM)
-    with ServerProcess([sys.executable, str(program), "serve", "--port", "0"]) as server:
+    with ServerProcess(
+        [sys.executable, str(program), "serve", "--port", "0", "--in-memory"]
+    ) as server:
         for _ in range(200):
             _connect_from("127.0.0.2", server.port)
         assert fetch(f"{server.url}/api/healthz").status == 200

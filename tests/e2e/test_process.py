@@ -95,9 +95,10 @@ def test_environment_variables_set_options_and_flags_override_them() -> None:
 
 def test_the_command_line_that_it_prints_to_try_it_works() -> None:
     with SharechatProcess() as server:
-        wait_until(lambda: server.stdout.count("\n") == 2)
-        address, try_it = server.stdout.splitlines()
+        wait_until(lambda: server.stdout.count("\n") == 3)
+        address, try_it, kept = server.stdout.splitlines()
         assert address == f"sharechat: open {server.url}"
+        assert "in memory" in kept
         assert b"<h1" in fetch(server.url).body
         command = try_it.removeprefix("Try it: ")
         assert command != try_it
@@ -146,7 +147,7 @@ async def test_empty_rooms_are_deleted_after_their_ttl(nursery: trio.Nursery) ->
 async def test_plain_hypercorn_serves_the_same_application(nursery: trio.Nursery) -> None:
     command = [str(BIN / "hypercorn"), "-k", "trio", "--bind", "127.0.0.1:0"]
     app = "sharechat.bootstrap:create_app()"
-    env = {"SHARECHAT_LOG_JSON": "true"}
+    env = {"SHARECHAT_LOG_JSON": "true", "SHARECHAT_IN_MEMORY": "true"}
     with ServerProcess([*command, app], env, prints_url_to="stderr") as server:
         room = make_room(server.url)
         wait_until(lambda: '"event": "room created"' in server.stderr)

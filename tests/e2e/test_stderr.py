@@ -41,7 +41,7 @@ def test_requests_are_answered_and_sigterm_works(kind: str, shared_with_stdout: 
     port = _free_port()
     with _stderr(kind) as file:
         process = subprocess.Popen(
-            [str(BIN / "sharechat"), "serve", "--port", str(port)],
+            [str(BIN / "sharechat"), "serve", "--port", str(port), "--in-memory"],
             stdout=file if shared_with_stdout else subprocess.DEVNULL,
             stderr=file,
             env=environment(),

@@ -13,7 +13,7 @@ from tests.harness.cluster import cluster
 from tests.harness.deadline import eventually, wait_until
 from tests.harness.http import history, make_room, members
 from tests.harness.peer import Peer, text, upgrade
-from tests.harness.process import BIN, ServerProcess, SharechatProcess
+from tests.harness.process import BIN, ServerProcess, SharechatProcess, serve_flags
 from tests.harness.reader import PATIENCE, Reader
 from tests.harness.sockets import shrink_receive_buffer
 from tests.harness.stalled import StalledMembers
@@ -53,7 +53,7 @@ async def test_stopping_closes_every_member_though_one_does_not_read(
 async def test_a_server_under_nohup_survives_the_end_of_its_terminal(
     nursery: trio.Nursery,
 ) -> None:
-    with ServerProcess(["nohup", str(BIN / "sharechat"), "serve", "--port", "0"]) as server:
+    with ServerProcess(["nohup", str(BIN / "sharechat"), *serve_flags(())]) as server:
         talker = await join(nursery, server.ws_url(make_room(server.url)))
         assert (await talker.hear())["type"] == "joined"
         server.signal(signal.SIGHUP)

@@ -148,7 +148,7 @@ async def test_rooms_that_cannot_be_reached_are_told_by_a_code(
 
 
 async def test_a_server_that_is_stopping_closes_with_its_code(nursery: trio.Nursery) -> None:
-    server = build(Settings())
+    server = build(Settings(in_memory=True))
     async with serving(server) as (host, port):
         url = await room_at(f"http://{host}:{port}")
         await server.controller.stop()

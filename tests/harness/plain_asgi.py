@@ -22,7 +22,8 @@ async def hypercorn(**settings: Any) -> AsyncIterator[str]:
     config.errorlog = None
     config.graceful_timeout = 1
     stop = trio.Event()
-    app = build(Settings(**settings)).app
+    in_memory = "database_url" not in settings
+    app = build(Settings(in_memory=in_memory, **settings)).app
     async with trio.open_nursery() as nursery:
         start = partial(serve, app, config, shutdown_trigger=stop.wait)
         with trio.fail_after(DEADLINE):

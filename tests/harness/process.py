@@ -141,16 +141,23 @@ class ServerProcess:
         self.kill()
 
 
+def serve_flags(flags: Sequence[str], env: Mapping[str, str] | None = None) -> list[str]:
+    """Return the arguments for a server on a free port, in memory if nothing else is said."""
+    says_where = {"--database-url", "--data"} & set(flags) or {"DATABASE_URL"} & set(env or {})
+    where = () if says_where else ("--in-memory",)
+    return ["serve", "--port", "0", *where, *flags]
+
+
 class SharechatProcess(ServerProcess):
-    """`sharechat serve` with the given flags, on a free port."""
+    """`sharechat serve` with the given flags: see `serve_flags`."""
 
     def __init__(self, *flags: str, env: Mapping[str, str] | None = None) -> None:
-        super().__init__([str(BIN / "sharechat"), "serve", "--port", "0", *flags], env)
+        super().__init__([str(BIN / "sharechat"), *serve_flags(flags, env)], env)
 
 
 class ImpatientProcess(ServerProcess):
     """Like SharechatProcess, with the times of `tests/harness/impatient.py`."""
 
     def __init__(self, *flags: str) -> None:
-        command = [sys.executable, "-m", "tests.harness.impatient", "serve", "--port", "0", *flags]
+        command = [sys.executable, "-m", "tests.harness.impatient", *serve_flags(flags)]
         super().__init__(command, {"PYTHONPATH": str(Path(__file__).parents[2])})

@@ -5,6 +5,8 @@ import pytest
 
 from sharechat.config import Settings, options
 
+_URLS = ("--database-url", "postgresql://db", "--redis-url", "redis://r")
+
 
 def parse(*arguments: str) -> Settings:
     command = click.Command("serve", params=options())
@@ -67,6 +69,11 @@ def test_a_size_is_in_bytes_or_has_a_unit(text: str, size: int) -> None:
         (["--database-url", "postgres://db"], "--redis-url"),
         (["--redis-url", "redis://r"], "--database-url"),
         (["--workers", "2"], "--workers"),
+        (["--in-memory", "--data", "x"], "--data"),
+        (["--in-memory", *_URLS], "--in-memory"),
+        (["--data", "x", *_URLS], "--data"),
+        (["--data", "/"], "--data"),
+        (["--max-data", "0"], "--max-data"),
     ],
 )
 def test_an_invalid_value_is_refused_and_its_flag_is_named(

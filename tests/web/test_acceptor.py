@@ -28,7 +28,7 @@ TIMEOUT = 0.3
 
 def make_server(**settings: int) -> Server:
     stores = Stores(MemoryRepository(), MemoryBus().queue())
-    return build(Settings(**settings), stores)  # type: ignore[arg-type]
+    return build(Settings(in_memory=True, **settings), stores)  # type: ignore[arg-type]
 
 
 @pytest.fixture(name="logs")

@@ -33,7 +33,7 @@ async def test_a_websocket_works_over_tls(nursery: trio.Nursery, tmp_path: Path)
     config.bind = ["localhost:0"]
     config.errorlog = None
     config.certfile = config.keyfile = str(tmp_path / "server.pem")
-    server = build(Settings())
+    server = build(Settings(in_memory=True))
     repository, app = server.stores.repository, server.app
     room = RoomInfo(new_room_id(), "Secret Room")
     await repository.create_room(room, b"")
@@ -91,7 +91,7 @@ async def test_a_websocket_works_over_http2_on_plain_hypercorn(nursery: trio.Nur
     config = Config()
     config.bind = ["127.0.0.1:0"]
     config.errorlog = None
-    server = build(Settings())
+    server = build(Settings(in_memory=True))
     room = RoomInfo(new_room_id(), "Imperfect Seat")
     await server.stores.repository.create_room(room, b"")
     with trio.fail_after(DEADLINE):

@@ -43,7 +43,7 @@ EVERYTHING = [
 async def ask(
     path: str, method: str = "GET", headers: dict[str, str] | None = None, **settings: Any
 ) -> tuple[Response, bytes]:
-    client = build(Settings(**settings)).app.test_client()
+    client = build(Settings(in_memory=True, **settings)).app.test_client()
     send = client.post if method == "POST" else client.get
     response = await send(path, headers=headers)
     return response, await response.get_data(as_text=False)

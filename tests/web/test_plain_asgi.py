@@ -112,7 +112,7 @@ class Client:
 async def test_nothing_is_sent_after_the_client_has_gone(
     said: list[str], nursery: trio.Nursery
 ) -> None:
-    server = build(Settings())
+    server = build(Settings(in_memory=True))
     await nursery.start(server.run)
     room = RoomInfo(new_room_id(), "Quiet Room")
     await server.stores.repository.create_room(room, b"")

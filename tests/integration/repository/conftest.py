@@ -1,13 +1,16 @@
 """The contract suite of the Repository port runs on every adapter of it."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
+from pathlib import Path
 
 import pytest
 import trio
 
 from sharechat.adapters.memory import MemoryRepository
 from sharechat.adapters.postgres import PostgresRepository, migrate
+from sharechat.adapters.sqlite import SqliteRepository
 from sharechat.domain.ids import ProcessId, RoomId, new_process_id
 from sharechat.domain.ports import Repository
 from sharechat.domain.sources import Sources
@@ -37,11 +40,13 @@ def database() -> Iterator[str]:
         yield url
 
 
-@pytest.fixture(params=["memory", "postgres"])
-def url(request: pytest.FixtureRequest) -> str | None:
-    """The URL of a database with empty tables, or None for the memory adapter."""
+@pytest.fixture(params=["memory", "sqlite", "postgres"])
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> str | Path | None:
+    """The URL of a database with empty tables, a new file, or None for the memory adapter."""
     if request.param == "memory":
         return None
+    if request.param == "sqlite":
+        return tmp_path / "sharechat.db"
     url: str = request.getfixturevalue("database")
     truncate(url)
     return url
@@ -53,10 +58,10 @@ def sources() -> ShiftedSources:
 
 
 @pytest.fixture
-def shift_clock(url: str | None, sources: ShiftedSources) -> ShiftClock:
+def shift_clock(url: str | Path | None, sources: ShiftedSources) -> ShiftClock:
     async def shift(seconds: float) -> None:
         by = timedelta(seconds=seconds)
-        if url is None:
+        if not isinstance(url, str):
             sources.shift += by
             return
         # A database's clock cannot be moved, but what it has stamped so far can.
@@ -70,15 +75,32 @@ def shift_clock(url: str | None, sources: ShiftedSources) -> ShiftClock:
     return shift
 
 
-@pytest.fixture
-async def repository(url: str | None, sources: ShiftedSources) -> AsyncIterator[Repository]:
-    with trio.fail_after(2 * DEADLINE):
-        if url is None:
-            yield MemoryRepository(sources)
-            return
+@asynccontextmanager
+async def open_repository(
+    url: str | Path | None, sources: Sources | None = None
+) -> AsyncIterator[Repository]:
+    if url is None:
+        yield MemoryRepository(sources)
+    elif isinstance(url, Path):
+        sqlite = SqliteRepository(url, sources)
+        try:
+            await sqlite.prepare()
+            yield sqlite
+        finally:
+            await sqlite.aclose()
+    else:
         postgres = PostgresRepository(url)
-        yield postgres
-        await postgres.aclose()
+        try:
+            yield postgres
+        finally:
+            await postgres.aclose()
+
+
+@pytest.fixture
+async def repository(url: str | Path | None, sources: ShiftedSources) -> AsyncIterator[Repository]:
+    with trio.fail_after(2 * DEADLINE):
+        async with open_repository(url, sources) as repository:
+            yield repository
 
 
 @pytest.fixture

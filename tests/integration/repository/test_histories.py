@@ -1,11 +1,11 @@
 """The contract of the Repository port: `append` on random histories, compared with a model."""
 
+from pathlib import Path
+
 import trio
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from sharechat.adapters.memory import MemoryRepository
-from sharechat.adapters.postgres import PostgresRepository
 from sharechat.domain.errors import (
     LeaseLostError,
     NotAMemberError,
@@ -17,6 +17,7 @@ from sharechat.domain.messages import Draft, Identity, MessageType
 from sharechat.domain.ports import Repository
 from tests.harness.drafts import chat, joined, left
 from tests.harness.repositories import is_entry_of, make_room, read_log, somebody, summarize
+from tests.integration.repository.conftest import open_repository
 
 
 class Model:
@@ -77,19 +78,13 @@ CALL = st.tuples(st.sampled_from([True, True, True, False]), st.lists(STEP, max_
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(history=st.lists(CALL, max_size=6))
-def test_every_history_ends_as_in_the_model(url: str | None, history: History) -> None:
-    if url is None:
-        trio.run(follow, MemoryRepository(), history)
-    else:
-        trio.run(follow_on_postgres, url, history)
+def test_every_history_ends_as_in_the_model(url: str | Path | None, history: History) -> None:
+    trio.run(open_and_follow, url, history)
 
 
-async def follow_on_postgres(url: str, history: History) -> None:
-    repository = PostgresRepository(url)
-    try:
+async def open_and_follow(url: str | Path | None, history: History) -> None:
+    async with open_repository(url) as repository:
         await follow(repository, history)
-    finally:
-        await repository.aclose()
 
 
 async def follow(repository: Repository, history: History) -> None:

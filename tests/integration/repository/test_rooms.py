@@ -108,6 +108,18 @@ async def test_the_age_of_a_room_counts_from_its_last_entry(
     assert await repository.remove_stale_rooms(50) == [room]
 
 
+async def test_every_entry_makes_a_room_young_again(
+    repository: Repository, process: ProcessId, room: RoomId, shift_clock: ShiftClock
+) -> None:
+    member = await join(repository, process, room)
+    await shift_clock(50)
+    await store(repository, process, left(room, member))
+    await shift_clock(40)
+    assert await repository.remove_stale_rooms(60) == []
+    await shift_clock(30)
+    assert await repository.remove_stale_rooms(60) == [room]
+
+
 async def test_a_room_that_nobody_ever_joined_is_removed_at_an_age_of_its_own(
     repository: Repository, process: ProcessId, room: RoomId
 ) -> None:
