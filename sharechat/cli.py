@@ -83,15 +83,17 @@ def _serve(**params: Any) -> None:
     logs.configure(settings.log_level, json=settings.log_json)
     listener = workers.inherited_listener(os.environ)
     if listener is not None:
-        _serve_alone(settings, listener, is_worker=True)
+        metrics = workers.inherited_metrics(os.environ)
+        _serve_alone(settings, listener, metrics, is_worker=True)
         return
-    listener = _listen(settings)
+    listener = _listen(settings.host, settings.port)
+    metrics = _listen_for_scrapes(settings)
     if settings.workers == 1:
-        _serve_alone(settings, listener, is_worker=False)
+        _serve_alone(settings, listener, metrics, is_worker=False)
         return
     greet = partial(_greet, settings, listener)
     arguments = sys.argv[1:]
-    sys.exit(trio.run(workers.supervise, listener, settings.workers, arguments, greet))
+    sys.exit(trio.run(workers.supervise, listener, metrics, settings.workers, arguments, greet))
 
 
 def _migrate(**params: Any) -> None:
@@ -106,13 +108,21 @@ def _migrate(**params: Any) -> None:
         raise _cannot_start(error) from error
 
 
-def _listen(settings: Settings) -> socket.socket:
+def _listen(host: str, port: int) -> socket.socket:
     try:
-        return acceptor.bind(settings.host, settings.port)
+        return acceptor.bind(host, port)
     except (OSError, UnicodeError) as error:  # UnicodeError: the name cannot be a host's.
-        where = f"{settings.host}:{settings.port}"
         reason = getattr(error, "strerror", None) or error
-        raise CannotStartError(f"cannot listen on {where}: {reason}") from error
+        raise CannotStartError(f"cannot listen on {host}:{port}: {reason}") from error
+
+
+def _listen_for_scrapes(settings: Settings) -> socket.socket | None:
+    if settings.metrics is None:
+        return None
+    host, port = settings.metrics
+    listener = _listen(host, port)
+    log.info("metrics are served", host=host, port=listener.getsockname()[1], path="/metrics")
+    return listener
 
 
 def _cannot_start(error: Exception) -> CannotStartError:
@@ -121,18 +131,24 @@ def _cannot_start(error: Exception) -> CannotStartError:
     return CannotStartError(f"{error} {reason}".rstrip())
 
 
-def _serve_alone(settings: Settings, listener: socket.socket, *, is_worker: bool) -> None:
+def _serve_alone(
+    settings: Settings, listener: socket.socket, metrics: socket.socket | None, *, is_worker: bool
+) -> None:
     _allow_many_sockets()
     try:
         server = build(settings)
     except ValueError as error:
         raise _cannot_start(error) from error
     greet = partial(_greet, settings, listener)
-    sys.exit(trio.run(_run, server, listener, is_worker, greet))
+    sys.exit(trio.run(_run, server, listener, metrics, is_worker, greet))
 
 
 async def _run(
-    server: Server, listener: socket.socket, is_worker: bool, greet: Callable[[], None]
+    server: Server,
+    listener: socket.socket,
+    metrics: socket.socket | None,
+    is_worker: bool,
+    greet: Callable[[], None],
 ) -> int:
     """Serve until a signal comes or the actors fail; return the exit code.
 
@@ -168,6 +184,8 @@ async def _run(
             nursery.start_soon(watch, signals.__anext__)
             if is_worker:
                 nursery.start_soon(watch, workers.parent_ended)
+            if metrics is not None:
+                nursery.start_soon(partial(server.serve_metrics, metrics, is_worker=is_worker))
             failure = None
             with starting:
                 try:
@@ -183,6 +201,7 @@ async def _run(
                     until=told_to_stop.wait,
                     drain=server.controller.stop,
                     started=started,
+                    telemetry=server.telemetry,
                 )
             nursery.cancel_scope.cancel()
     if failure is not None:

@@ -19,6 +19,9 @@ READY = "ready"
 _LISTEN_FD = "SHARECHAT_LISTEN_FD"
 """The environment variable that tells a worker the number of the listening socket."""
 
+_METRICS_FD = "SHARECHAT_METRICS_FD"
+"""The environment variable that tells a worker the number of its socket for metrics."""
+
 _RESTART_DELAY = 1
 """Seconds from the end of a worker to its restart."""
 
@@ -29,6 +32,12 @@ _STOP_TIMEOUT = 15
 def inherited_listener(environment: Mapping[str, str]) -> socket.socket | None:
     """Return the listening socket of this worker's parent, or None if this is not a worker."""
     fd = environment.get(_LISTEN_FD)
+    return None if fd is None else socket.socket(fileno=int(fd))
+
+
+def inherited_metrics(environment: Mapping[str, str]) -> socket.socket | None:
+    """Return the socket on which this worker shows its metrics to its parent, if it is to."""
+    fd = environment.get(_METRICS_FD)
     return None if fd is None else socket.socket(fileno=int(fd))
 
 
@@ -47,7 +56,11 @@ async def parent_ended() -> None:
 
 
 async def supervise(
-    listener: socket.socket, count: int, arguments: Sequence[str], started: Callable[[], None]
+    listener: socket.socket,
+    metrics: socket.socket | None,
+    count: int,
+    arguments: Sequence[str],
+    started: Callable[[], None],
 ) -> int:
     """Run `count` workers until one of `stop_signals` comes; return the exit code.
 
@@ -56,13 +69,35 @@ async def supervise(
     started again; but if a worker ends before it was ever ready, all others are stopped and
     its exit code is returned. On a signal, and if cancelled, the workers are told to stop and
     this function waits for them.
+
+    Shows the metrics of all workers on `metrics`, if that is given.
     """
+    inherited = [{_LISTEN_FD: listener.fileno()} for _ in range(count)]
+    if metrics is None:
+        return await _supervise(inherited, arguments, started)
+    # What a server does not use is not imported.
+    from sharechat.adapters.prometheus import WorkerMetrics
+
+    with WorkerMetrics.open(count) as shown:
+        for fds, sock in zip(inherited, shown.sockets, strict=True):
+            fds[_METRICS_FD] = sock.fileno()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(shown.serve, metrics)
+            exit_code = await _supervise(inherited, arguments, started)
+            nursery.cancel_scope.cancel()
+    return exit_code
+
+
+async def _supervise(
+    inherited: Sequence[Mapping[str, int]], arguments: Sequence[str], started: Callable[[], None]
+) -> int:
+    """Do what `supervise` does; `inherited` has the sockets of each worker."""
     exit_codes: list[int] = []
     with trio.open_signal_receiver(*stop_signals()) as signals:
         async with trio.open_nursery() as nursery:
 
-            async def keep_running(ready: trio.Event) -> None:
-                code = await _keep_running(listener, arguments, ready)
+            async def keep_running(fds: Mapping[str, int], ready: trio.Event) -> None:
+                code = await _keep_running(fds, arguments, ready)
                 exit_codes.append(code)
                 nursery.cancel_scope.cancel()
 
@@ -71,9 +106,9 @@ async def supervise(
                     await event.wait()
                 started()
 
-            events = [trio.Event() for _ in range(count)]
-            for event in events:
-                nursery.start_soon(keep_running, event)
+            events = [trio.Event() for _ in inherited]
+            for fds, event in zip(inherited, events, strict=True):
+                nursery.start_soon(keep_running, fds, event)
             nursery.start_soon(announce, events)
             await anext(signals)
             nursery.cancel_scope.cancel()
@@ -81,10 +116,11 @@ async def supervise(
 
 
 async def _keep_running(
-    listener: socket.socket, arguments: Sequence[str], ready: trio.Event
+    inherited: Mapping[str, int], arguments: Sequence[str], ready: trio.Event
 ) -> int:
     """Run one worker, restarting it when it ends.
 
+    `inherited` has the sockets that it gets, by the environment variable that tells their number.
     Sets `ready` once the worker is ready. Returns its exit code if it ends before that.
     """
     start = partial(
@@ -93,8 +129,8 @@ async def _keep_running(
         # The pipe closes when this process ends, even if it is killed; see `parent_ended`.
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
-        pass_fds=[listener.fileno()],
-        env={**os.environ, _LISTEN_FD: str(listener.fileno())},
+        pass_fds=list(inherited.values()),
+        env={**os.environ, **{name: str(fd) for name, fd in inherited.items()}},
         check=False,
         deliver_cancel=_terminate,
     )

@@ -19,6 +19,7 @@ from sharechat.domain.outcomes import RESTARTING
 from sharechat.domain.ports import Connection, Queue, Repository
 from sharechat.domain.sources import Sources
 from sharechat.domain.subprotocols import PLAIN_TEXT, Subprotocol
+from sharechat.domain.telemetry import SILENT, Level, Telemetry
 from sharechat.domain.token_bucket import TokenBucket
 
 log = structlog.get_logger()
@@ -43,15 +44,18 @@ class Controller:
         queue: Queue,
         policy: Policy,
         sources: Sources | None = None,
+        telemetry: Telemetry = SILENT,
     ) -> None:
         self._queue = queue
         self._policy = policy
         self._sources = sources = sources or Sources()
+        self._telemetry = telemetry
         self._members: dict[MemberId, Member] = {}
-        self.rooms = Rooms(repository, queue, policy)
+        telemetry.watch(Level.MEMBERS, self._members.__len__)
+        self.rooms = Rooms(repository, queue, policy, telemetry)
         self.history = History(repository, policy)
         self.lease = Lease(repository, self._lease_lost, policy, sources)
-        self.journal = Journal(repository, queue, self.lease, self.rooms.deliver, policy)
+        self.journal = Journal(repository, queue, self.lease, self.rooms.deliver, policy, telemetry)
         self._follower = Follower(repository, queue, self.rooms, policy)
         self._janitor = Janitor(
             repository, queue, self.lease, self.journal, self._members.keys, policy, sources
@@ -159,6 +163,7 @@ class Controller:
                 subprotocol=subprotocol,
                 greeting=subprotocol.greeting(info, identity),
                 shared_bucket=messages,
+                telemetry=self._telemetry,
             )
             self._members[member.id] = member
             if self._stopping:

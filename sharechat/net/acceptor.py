@@ -19,6 +19,7 @@ from hypercorn.utils import wrap_app
 
 from sharechat.domain.errors import TooManyConnectionsError
 from sharechat.domain.outcomes import RETRY_AFTER, TOO_MANY
+from sharechat.domain.telemetry import SILENT, Telemetry
 from sharechat.net.admission import Admission
 from sharechat.net.handover import HTTP_TIMEOUT, Asgi, Handover, answering_handshakes, in_state
 from sharechat.net.heartbeat import Heartbeat
@@ -76,6 +77,7 @@ async def serve(
     drain: Callable[[], Awaitable[object]],
     started: Callable[[], None] = lambda: None,
     http_timeout: float = HTTP_TIMEOUT,
+    telemetry: Telemetry = SILENT,
 ) -> None:
     """Serve `app` on a listening socket until `until()` returns, then drain.
 
@@ -85,7 +87,7 @@ async def serve(
     `http_timeout` is the `timeout` of each Handover.
     """
     with listener:
-        connections = _Connections(app, admission, http_timeout)
+        connections = _Connections(app, admission, http_timeout, telemetry)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(connections.heartbeat.run)
             async with trio.open_nursery() as accepting:
@@ -103,8 +105,11 @@ async def serve(
 class _Connections:
     """All open connections, each served by a task of its own that lasts as long."""
 
-    def __init__(self, app: Asgi, admission: Admission, http_timeout: float) -> None:
+    def __init__(
+        self, app: Asgi, admission: Admission, http_timeout: float, telemetry: Telemetry
+    ) -> None:
         self.heartbeat = Heartbeat()
+        self._telemetry = telemetry
         self._http_timeout = http_timeout
         self._app = wrap_app(answering_handshakes(app), 0, "asgi")
         self._admission = admission
@@ -134,9 +139,15 @@ class _Connections:
         self._open.add(transport)
         try:
             with self._admission.admit_connection(address):
-                handover = Handover(transport, self.heartbeat, timeout=self._http_timeout)
+                handover = Handover(
+                    transport,
+                    self.heartbeat,
+                    timeout=self._http_timeout,
+                    telemetry=self._telemetry,
+                )
                 await handover.run(self._serve_http)
         except* TooManyConnectionsError:
+            self._telemetry.refused(TOO_MANY)
             await _turn_away(transport)
         except* GONE:
             pass  # The peer went before it could be answered.

@@ -12,7 +12,8 @@ from werkzeug.routing import MapAdapter
 from sharechat.actors.controller import Controller
 from sharechat.domain.ports import Queue, Repository
 from sharechat.domain.sources import Sources
-from sharechat.web import origins, problems
+from sharechat.domain.telemetry import SILENT, Telemetry
+from sharechat.web import origins, problems, timing
 from sharechat.web.pages import Site, pages
 from sharechat.web.rest import rest
 from sharechat.web.websocket import WebsocketRoute, WebsocketSession
@@ -33,6 +34,7 @@ def make_app(
     allowed_hosts: Collection[str],
     site: Site | None,
     run: Callable[..., Awaitable[None]],
+    telemetry: Telemetry = SILENT,
 ) -> QuartTrio:
     """Return the application over these parts; without `site` it has no page for people.
 
@@ -42,7 +44,8 @@ def make_app(
     app = _App("sharechat", static_folder=None)
     app.asgi_websocket_class = WebsocketSession
     app.config["MAX_CONTENT_LENGTH"] = _MAX_BODY_BYTES
-    problems.install(app)
+    timing.install(app, telemetry)
+    problems.install(app, telemetry)
     origins.install(app, allowed_origins, allowed_hosts)
     app.register_blueprint(rest(controller, repository, queue, sources, admit_room))
     app.register_blueprint(websocket_route.blueprint())

@@ -6,6 +6,7 @@ from werkzeug.exceptions import HTTPException
 
 from sharechat.domain.errors import SharechatError, TooFastError
 from sharechat.domain.outcomes import PROBLEM_OF, RETRY_AFTER, Problem, problem_json
+from sharechat.domain.telemetry import SILENT, Telemetry
 
 log = structlog.get_logger()
 
@@ -35,11 +36,12 @@ def _untyped(status: int, title: str, detail: str) -> Response:
     return Response(body, status=status, content_type=CONTENT_TYPE)
 
 
-def install(app: Quart) -> None:
+def install(app: Quart, telemetry: Telemetry = SILENT) -> None:
     """Turn every error of a route into a problem, also in answer to a websocket's handshake."""
 
     @app.errorhandler(ProblemError)
     async def refused(error: ProblemError) -> Response:
+        telemetry.refused(error.problem)
         response = respond(error.problem, str(error))
         response.headers.update(error.headers)
         return response
@@ -49,6 +51,7 @@ def install(app: Quart) -> None:
         problem = PROBLEM_OF.get(type(error))
         if problem is None:
             return await broken(error)
+        telemetry.refused(problem)
         if isinstance(error, TooFastError):
             return respond(problem, str(error), error.retry_after)
         return respond(problem, str(error))
