@@ -19,7 +19,7 @@ from sharechat.domain.outcomes import RESTARTING
 from sharechat.domain.ports import Connection, Queue, Repository
 from sharechat.domain.sources import Sources
 from sharechat.domain.subprotocols import PLAIN_TEXT, Subprotocol
-from sharechat.domain.telemetry import SILENT, Level, Telemetry
+from sharechat.domain.telemetry import SILENT, Level, Part, Telemetry
 from sharechat.domain.token_bucket import TokenBucket
 
 log = structlog.get_logger()
@@ -77,16 +77,26 @@ class Controller:
         try:
             async with trio.open_nursery() as nursery:
                 await nursery.start(self.rooms.run)
-                nursery.start_soon(_supervise, "journal", self.journal.run)
-                nursery.start_soon(_supervise, "queue", self._run_queue)
-                nursery.start_soon(_supervise, "follower", self._follower.run)
-                nursery.start_soon(_supervise, "lease", self.lease.run)
-                nursery.start_soon(_supervise, "janitor", self._janitor.run)
+                nursery.start_soon(self._supervise, "journal", self.journal.run)
+                nursery.start_soon(self._supervise, "queue", self._run_queue)
+                nursery.start_soon(self._supervise, "follower", self._follower.run)
+                nursery.start_soon(self._supervise, "lease", self.lease.run)
+                nursery.start_soon(self._supervise, "janitor", self._janitor.run)
                 self._actors = nursery.cancel_scope
                 task_status.started()
         finally:
             self._actors = None
             self._ended.set()
+
+    async def _supervise(self, name: str, run: Callable[[], Awaitable[None]]) -> None:
+        """Run an actor, and start it again if it fails, until cancelled."""
+        while True:
+            try:
+                await run()
+            except Exception:
+                log.exception("actor failed, starting it again", actor=name)
+                self._telemetry.failed(Part.ACTOR)
+            await trio.sleep(_RESTART_PAUSE)
 
     async def _run_queue(self) -> None:
         await self._queue.run(self._follower)
@@ -179,13 +189,3 @@ class Controller:
         """Close all members: the other processes have stored that they left."""
         for member in list(self._members.values()):
             member.close(RESTARTING)
-
-
-async def _supervise(name: str, run: Callable[[], Awaitable[None]]) -> None:
-    """Run an actor, and start it again if it fails, until cancelled."""
-    while True:
-        try:
-            await run()
-        except Exception:
-            log.exception("actor failed, starting it again", actor=name)
-        await trio.sleep(_RESTART_PAUSE)

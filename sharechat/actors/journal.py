@@ -18,7 +18,7 @@ from sharechat.domain.errors import (
 from sharechat.domain.ids import MemberId, RoomId
 from sharechat.domain.messages import Draft, Entry, MessageType
 from sharechat.domain.ports import Queue, Refusal, Repository
-from sharechat.domain.telemetry import SILENT, Level, Telemetry
+from sharechat.domain.telemetry import SILENT, Level, Part, Telemetry
 
 log = structlog.get_logger()
 
@@ -225,6 +225,7 @@ class Journal:
                 if isinstance(error, RejectedError):
                     return [error]
                 log.exception("journal gives up on a message", room=drafts[0].room_id)
+                self._telemetry.failed(Part.MESSAGE)
                 return [RejectedError(BROKEN)]
         middle = len(batch) // 2
         return await self._append(batch[:middle]) + await self._append(batch[middle:])

@@ -34,7 +34,7 @@ from sharechat.domain.outcomes import (
 from sharechat.domain.ports import Connection
 from sharechat.domain.sources import Sources
 from sharechat.domain.subprotocols import PLAIN_TEXT, Subprotocol
-from sharechat.domain.telemetry import SILENT, Telemetry
+from sharechat.domain.telemetry import SILENT, Part, Telemetry
 from sharechat.domain.token_bucket import TokenBucket
 
 log = structlog.get_logger()
@@ -151,6 +151,7 @@ class Member:
             self.close(_close_for(group))
         except* Exception:
             log.exception("member failed", room=self._room.id, member=self.id)
+            self._telemetry.failed(Part.MEMBER)
             self.close(INTERNAL_ERROR)
         finally:
             if announced:
@@ -191,6 +192,7 @@ class Member:
             except Exception:
                 # This runs in the room's task, which must not fail with one of its members.
                 log.exception("member failed", room=self._room.id, member=self.id)
+                self._telemetry.failed(Part.MEMBER)
                 self.close(INTERNAL_ERROR)
                 return False
         waiting = self._waiting

@@ -14,7 +14,7 @@ from sharechat.domain.ids import RoomId
 from sharechat.domain.messages import Entry, RoomInfo
 from sharechat.domain.outcomes import INTERNAL_ERROR, ROOM_DELETED
 from sharechat.domain.ports import Queue, Repository
-from sharechat.domain.telemetry import SILENT, Level, Telemetry
+from sharechat.domain.telemetry import SILENT, Level, Part, Telemetry
 
 log = structlog.get_logger()
 
@@ -151,6 +151,7 @@ class Rooms:
                 await room.start()
         except Exception:
             log.exception("room failed", room=room.id)
+            self._telemetry.failed(Part.ROOM)
         finally:
             # Another actor may have taken its place since it was cancelled.
             if self._hosted.get(room.id) is hosted:

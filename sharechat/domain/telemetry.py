@@ -20,6 +20,17 @@ class Level(enum.Enum):
     """1 if the Queue works, else 0."""
 
 
+class Part(enum.StrEnum):
+    """What may fail without taking the process with it."""
+
+    REQUEST = "request"
+    CONNECTION = "connection"
+    MEMBER = "member"
+    ROOM = "room"
+    MESSAGE = "message"
+    ACTOR = "actor"
+
+
 class Telemetry:
     """Is told what happens, and does nothing with it; an adapter overrides these methods.
 
@@ -34,6 +45,9 @@ class Telemetry:
 
     def watch(self, level: Level, read: Callable[[], float]) -> None:
         """Learn how to read a level. `read` neither waits nor raises."""
+
+    def failed(self, part: Part) -> None:
+        """Something has gone wrong that nobody expected: a bug, whose traceback is in the log."""
 
     # Members.
 

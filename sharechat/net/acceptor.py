@@ -19,7 +19,7 @@ from hypercorn.utils import wrap_app
 
 from sharechat.domain.errors import TooManyConnectionsError
 from sharechat.domain.outcomes import RETRY_AFTER, TOO_MANY
-from sharechat.domain.telemetry import SILENT, Telemetry
+from sharechat.domain.telemetry import SILENT, Part, Telemetry
 from sharechat.net.admission import Admission
 from sharechat.net.handover import HTTP_TIMEOUT, Asgi, Handover, answering_handshakes, in_state
 from sharechat.net.heartbeat import Heartbeat
@@ -157,6 +157,7 @@ class _Connections:
         except* Exception:
             # The failure of one connection must not end the server.
             log.exception("connection failed")
+            self._telemetry.failed(Part.CONNECTION)
         finally:
             transport.close()
             self._open.remove(transport)

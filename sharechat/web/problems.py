@@ -6,7 +6,7 @@ from werkzeug.exceptions import HTTPException
 
 from sharechat.domain.errors import SharechatError, TooFastError
 from sharechat.domain.outcomes import PROBLEM_OF, RETRY_AFTER, Problem, problem_json
-from sharechat.domain.telemetry import SILENT, Telemetry
+from sharechat.domain.telemetry import SILENT, Part, Telemetry
 
 log = structlog.get_logger()
 
@@ -68,4 +68,5 @@ def install(app: Quart, telemetry: Telemetry = SILENT) -> None:
     @app.errorhandler(Exception)
     async def broken(error: Exception) -> Response:
         log.error("request failed", exc_info=error)
+        telemetry.failed(Part.REQUEST)
         return _untyped(500, "Internal Server Error", "Something went wrong in the server.")

@@ -33,8 +33,11 @@ class Samples:
         return {sample.labels[label] for sample in self.all if label in sample.labels}
 
     def labels(self, name: str) -> set[str]:
-        """Return the labels that the samples of a name have, none if there is no such name."""
-        return {label for sample in self.all if sample.name == name for label in sample.labels}
+        """Return the labels that the samples of a name have. Raises KeyError if it has none."""
+        found = [sample.labels for sample in self.all if sample.name == name]
+        if not found:
+            raise KeyError(name)
+        return set().union(*found)
 
 
 def metrics_url(server: ServerProcess) -> str:

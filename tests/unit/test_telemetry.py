@@ -127,3 +127,32 @@ async def test_what_a_room_reads_because_it_missed_it_is_counted(
         # All three are read: the page begins where the gap does.
         assert counted(telemetry, "sharechat_gap_entries_repaired_total") == 3
         await trio.lowlevel.checkpoint()
+
+
+async def test_what_fails_because_of_a_bug_is_counted_by_what_it_is(
+    autojump_clock: MockClock,
+) -> None:
+    bug = RuntimeError("a bug")
+    async with open_house() as house:
+        node, (room, other_room) = (
+            house.nodes[0],
+            [await house.repository.make_room() for _ in "12"],
+        )
+        here, other = await house.join(room), await house.join(other_room)
+
+        def failures(part: str) -> float:
+            return counted(node.telemetry, "sharechat_failures_total", part=part)
+
+        house.repository.poison = {"poison": bug}
+        here.says("poison")
+        await until(lambda: failures("message") == 1)
+        here.raises = bug
+        other_visit = await house.visit(room)
+        await until(lambda: failures("member") == 1)
+        await until(lambda: bool(other_visit.connection.received))
+        house.repository.at_next("read", error=bug)
+        node.controller.rooms.expect(room, 100)
+        await until(lambda: failures("room") == 1)
+        node.queue.raises = bug
+        other.says("hello")
+        await until(lambda: failures("actor") == 1)

@@ -20,7 +20,7 @@ from sharechat.adapters.prometheus.figures import (
 )
 from sharechat.domain.errors import SharechatError
 from sharechat.domain.outcomes import CLOSES, PROBLEMS, Problem
-from sharechat.domain.telemetry import Level, Telemetry
+from sharechat.domain.telemetry import Level, Part, Telemetry
 
 _LEVELS = {
     Level.MEMBERS: ("sharechat_members", "Members who are connected."),
@@ -48,6 +48,12 @@ class PrometheusTelemetry(Telemetry, Collector):
     def __init__(self, version: str) -> None:
         self._version = version
         self._levels: dict[Level, Callable[[], float]] = {}
+        self._failures = Totals(
+            "sharechat_failures",
+            "Failures that nobody expected, whose tracebacks are in the log.",
+            ["part"],
+            [[part] for part in Part],
+        )
         self._members_joined = Totals(
             "sharechat_joins", "Members who have joined.", ["resumed"], [["false"], ["true"]]
         )
@@ -136,6 +142,9 @@ class PrometheusTelemetry(Telemetry, Collector):
 
     def watch(self, level: Level, read: Callable[[], float]) -> None:
         self._levels[level] = read
+
+    def failed(self, part: Part) -> None:
+        self._failures.count(part.value)
 
     def joined(self, *, resumed: bool) -> None:
         self._members_joined.count("true" if resumed else "false")
