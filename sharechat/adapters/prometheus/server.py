@@ -62,11 +62,17 @@ async def serve_worker(telemetry: PrometheusTelemetry, listener: socket.socket) 
 async def serve_scrapes(scrape: Scrape, listener: socket.socket) -> None:
     """Answer `GET /metrics` on a listening socket with what `scrape` returns, until cancelled.
 
-    One request a connection, within TIMEOUT seconds.
+    One request a connection, within TIMEOUT seconds. One scrape at a time, since each takes the
+    event loop some milliseconds.
     """
+    turn = trio.Lock()
+
+    async def scrape_in_turn() -> bytes:
+        async with turn:
+            return await scrape()
 
     async def answer(stream: trio.SocketStream) -> None:
-        await _answer(stream, scrape)
+        await _answer(stream, scrape_in_turn)
 
     await _serve(answer, listener)
 
