@@ -12,7 +12,7 @@ from werkzeug.routing import MapAdapter
 from sharechat.actors.controller import Controller
 from sharechat.domain.ports import Repository
 from sharechat.domain.sources import Sources
-from sharechat.web import origins, problems
+from sharechat.web import openapi, origins, problems
 from sharechat.web.health import Health
 from sharechat.web.pages import Site, pages
 from sharechat.web.request_log import with_request_log
@@ -49,6 +49,7 @@ def make_app(
     origins.install(app, allowed_origins, allowed_hosts)
     app.register_blueprint(rest(controller, repository, sources, admit_room))
     app.register_blueprint(health.blueprint())
+    app.register_blueprint(openapi.blueprint())
     app.register_blueprint(websocket_route.blueprint())
     if site is not None:
         app.register_blueprint(pages(site))

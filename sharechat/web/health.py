@@ -18,16 +18,16 @@ from sharechat.domain.ports import Queue, Repository
 
 
 class Liveness(msgspec.Struct, frozen=True):
-    """The process answers."""
+    """The process is alive: it has answered."""
 
-    status: Literal["ok"] = "ok"
+    status: Literal["ok"]
 
 
 class Readiness(msgspec.Struct, frozen=True):
     """Whether new members should be sent here.
 
-    `degraded` is ready, too: the Queue is away, so members on different processes hear one
-    another later.
+    `degraded` is ready, too: without the Queue, members on different processes hear one another
+    later.
     """
 
     status: Literal["ready", "degraded", "draining", "unavailable"]
@@ -36,7 +36,7 @@ class Readiness(msgspec.Struct, frozen=True):
 
 
 class HealthReport(msgspec.Struct, frozen=True):
-    """Whether each part works: `ok`, or a sentence that says what is wrong with it."""
+    """Whether each part works: `ok`, or what is wrong with it."""
 
     status: Literal["ok", "unavailable"]
     repository: str
@@ -61,7 +61,7 @@ class Health:
 
         @api.get("/livez")
         async def livez() -> Response:
-            return _respond(Liveness(), healthy=True)
+            return _respond(Liveness("ok"), healthy=True)
 
         @api.get("/readyz")
         async def readyz() -> Response:

@@ -17,6 +17,7 @@ from sharechat.domain.sources import Sources
 from sharechat.web import pagination
 from sharechat.web.peers import peer_of
 from sharechat.web.problems import ProblemError
+from sharechat.web.schemas import MadeRoom, RoomWithMembers
 
 log = structlog.get_logger()
 
@@ -39,7 +40,7 @@ def rest(
         key = secrets.token_urlsafe(24)
         await repository.create_room(room, _hash(key))
         log.info("room created", room=room.id)
-        response = _json({"roomId": room.id, "roomName": room.name})
+        response = _json(MadeRoom(room.id, room.name))
         response.headers[ROOM_KEY_HEADER] = key
         return response
 
@@ -48,7 +49,7 @@ def rest(
         id_ = parse_room_id(room_id)
         room = await repository.get_room(id_)
         members = await repository.get_members(id_)
-        return _json({"roomId": room.id, "roomName": room.name, "members": members})
+        return _json(RoomWithMembers(room.id, room.name, members))
 
     @api.delete("/room/<room_id>")
     async def delete_room(room_id: str) -> Response:
