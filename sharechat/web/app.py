@@ -19,6 +19,9 @@ from sharechat.web.request_log import with_request_log
 from sharechat.web.rest import rest
 from sharechat.web.websocket import WebsocketRoute, WebsocketSession
 
+_NO_PATH = "/*"
+"""Stands for a target that has no path, such as that of `OPTIONS *`: nothing is found there."""
+
 _MAX_BODY_BYTES = 16 * 1024
 """No endpoint reads a body."""
 
@@ -94,12 +97,14 @@ def _origin_form(app: Any) -> Any:
 
     async def wrapped(scope: Any, receive: Any, send: Any) -> None:
         if not scope.get("path", "/").startswith("/"):
-            # An absolute URL is legal (RFC 9112, section 3.2.2); its path is what counts.
+            # An absolute URL is legal (RFC 9112, section 3.2.2); its path is what counts, which
+            # is "/" if it is empty (section 3.2.1).
             try:
-                path = urlsplit(scope["path"]).path
+                url = urlsplit(scope["path"])
+                path = url.path or ("/" if url.netloc else "")
             except ValueError:
                 path = ""
-            scope = {**scope, "path": path if path.startswith("/") else "/"}
+            scope = {**scope, "path": path if path.startswith("/") else _NO_PATH}
         await app(scope, receive, send)
 
     return wrapped
