@@ -1,5 +1,6 @@
 """An id for every request, which its lines in the log and its answer have, and a line about it."""
 
+import logging
 from collections.abc import Callable
 from typing import Any
 from urllib.parse import quote
@@ -25,6 +26,7 @@ def with_request_log(app: Any, new_id: Callable[[], str], *, access_log: bool) -
     there was no answer) and the seconds until the answer was complete. Without `access_log` it is
     logged at debug.
     """
+    level = logging.INFO if access_log else logging.DEBUG
 
     async def wrapped(scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] not in ("http", "websocket"):
@@ -35,11 +37,14 @@ def with_request_log(app: Any, new_id: Callable[[], str], *, access_log: bool) -
         status: int | None = None
 
         def report() -> None:
-            (log.info if access_log else log.debug)(
+            if not log.is_enabled_for(level):
+                return
+            log.log(
+                level,
                 "request",
                 method=scope.get("method", "GET"),
                 # Quoted, so that nothing in it can pass for a line of the log.
-                path=quote(scope["path"])[:_MAX_PATH],
+                path=quote(scope["path"], errors="replace")[:_MAX_PATH],
                 status=status,
                 seconds=round(trio.current_time() - began, 4),
             )
