@@ -21,6 +21,7 @@ from sharechat.domain.sources import Sources
 from sharechat.domain.telemetry import SILENT, Telemetry
 from sharechat.net.admission import Admission
 from sharechat.web.app import make_app
+from sharechat.web.health import Health
 from sharechat.web.pages import Site
 from sharechat.web.websocket import WebsocketRoute
 
@@ -48,6 +49,7 @@ class Server:
     stores: Stores
     controller: Controller
     admission: Admission
+    health: Health
     app: QuartTrio
     telemetry: Telemetry = SILENT
 
@@ -149,20 +151,22 @@ def build(
         max_message_bytes=settings.max_message_bytes,
         telemetry=telemetry,
     )
+    health = Health(controller, stores.repository, stores.queue)
     app = make_app(
         controller,
         stores.repository,
-        stores.queue,
+        health,
         websocket_route,
         sources=sources,
         admit_room=admission.admit_room,
         allowed_origins=settings.allowed_origin,
         allowed_hosts=settings.allowed_host,
         site=None if settings.no_page else Site.from_package(),
+        access_log=settings.access_log,
         run=run,
         telemetry=telemetry,
     )
-    server = Server(stores, controller, admission, app, telemetry)
+    server = Server(stores, controller, admission, health, app, telemetry)
     return server
 
 

@@ -6,7 +6,7 @@ import signal
 import socket
 import sys
 import traceback
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from typing import Any
@@ -20,6 +20,7 @@ from sharechat.bootstrap import Server, build, open_stores
 from sharechat.config import Settings, options
 from sharechat.domain.errors import SharechatError
 from sharechat.net import acceptor
+from sharechat.stopping import Stop
 
 log = structlog.get_logger()
 
@@ -93,7 +94,8 @@ def _serve(**params: Any) -> None:
         return
     greet = partial(_greet, settings, listener)
     arguments = sys.argv[1:]
-    sys.exit(trio.run(workers.supervise, listener, metrics, settings.workers, arguments, greet))
+    supervise = partial(workers.supervise, drain_delay=settings.drain_delay)
+    sys.exit(trio.run(supervise, listener, metrics, settings.workers, arguments, greet))
 
 
 def _migrate(**params: Any) -> None:
@@ -140,7 +142,8 @@ def _serve_alone(
     except ValueError as error:
         raise _cannot_start(error) from error
     greet = partial(_greet, settings, listener)
-    sys.exit(trio.run(_run, server, listener, metrics, is_worker, greet))
+    drain_delay = settings.drain_delay
+    sys.exit(trio.run(_run, server, listener, metrics, is_worker, greet, drain_delay))
 
 
 async def _run(
@@ -149,23 +152,19 @@ async def _run(
     metrics: socket.socket | None,
     is_worker: bool,
     greet: Callable[[], None],
+    drain_delay: float,
 ) -> int:
     """Serve until a signal comes or the actors fail; return the exit code.
 
-    Raises CannotStartError.
+    After a signal, everything is served for another `drain_delay` seconds, in which `/readyz`
+    says no. Raises CannotStartError.
     """
     stop_signals = workers.stop_signals()
     for number in stop_signals:
         # So that a second signal changes nothing, even while the process comes to its end.
         signal.signal(number, signal.SIG_IGN)
-    told_to_stop = trio.Event()
-    starting = trio.CancelScope()
+    stop = Stop(drain_delay)
     running = failed = False
-
-    async def watch(wait: Callable[[], Awaitable[object]]) -> None:
-        await wait()
-        told_to_stop.set()
-        starting.cancel()
 
     async def run_actors(*, task_status: trio.TaskStatus[None]) -> None:
         nonlocal failed
@@ -176,29 +175,30 @@ async def _run(
                 raise
             log.exception("the actors failed, stopping")
             failed = True
-            told_to_stop.set()
+            stop.tell(at_once=True)
 
     started = partial(print, workers.READY, flush=True) if is_worker else greet
     with listener, trio.open_signal_receiver(*stop_signals) as signals:
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(watch, signals.__anext__)
+            nursery.start_soon(stop.tell_after, signals.__anext__)
             if is_worker:
-                nursery.start_soon(watch, workers.parent_ended)
+                parent_ended = partial(stop.tell_after, workers.parent_ended, at_once=True)
+                nursery.start_soon(parent_ended)
             if metrics is not None:
                 nursery.start_soon(partial(server.serve_metrics, metrics, is_worker=is_worker))
             failure = None
-            with starting:
+            with stop.starting:
                 try:
                     await nursery.start(run_actors)
                     running = True
                 except (SharechatError, ValueError) as error:
                     failure = error
-            if running and not told_to_stop.is_set():
+            if running and not stop.told:
                 await acceptor.serve(
                     server.app,
                     server.admission,
                     listener,
-                    until=told_to_stop.wait,
+                    until=partial(stop.drained, server.health.drain),
                     drain=server.controller.stop,
                     started=started,
                     telemetry=server.telemetry,
@@ -225,7 +225,12 @@ def _greet(settings: Settings, listener: socket.socket) -> None:
         f"Try it: websocat ws://{shown}:{port}/api/serve/$(curl -sX POST "
         f"{url}/api/room | grep -oE '[0-9a-f-]{{36}}')\n"
     )
-    if settings.in_memory:
+    if settings.log_json:
+        rooms = "database" if settings.database_url else str(settings.data_file)
+        greeting = logs.json_line(
+            "listening", url=url, rooms="memory" if settings.in_memory else rooms
+        )
+    elif settings.in_memory:
         greeting += "Everything is kept in memory, and gone when it stops.\n"
     elif not settings.database_url:
         greeting += f"The rooms are kept in {settings.data_file}\n"

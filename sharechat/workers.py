@@ -6,6 +6,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AsyncExitStack
 from functools import partial
 
 import structlog
@@ -26,7 +27,10 @@ _RESTART_DELAY = 1
 """Seconds from the end of a worker to its restart."""
 
 _STOP_TIMEOUT = 15
-"""Seconds until a worker that was told to stop is killed. A worker stops within 10 seconds."""
+"""Seconds until a worker that was told to stop is killed, besides the time in which it drains.
+
+A worker stops within 10 seconds.
+"""
 
 
 def inherited_listener(environment: Mapping[str, str]) -> socket.socket | None:
@@ -61,6 +65,8 @@ async def supervise(
     count: int,
     arguments: Sequence[str],
     started: Callable[[], None],
+    *,
+    drain_delay: float = 0,
 ) -> int:
     """Run `count` workers until one of `stop_signals` comes; return the exit code.
 
@@ -68,13 +74,13 @@ async def supervise(
     `inherited_listener`. Calls `started()` once all workers are ready. A worker that ends is
     started again; but if a worker ends before it was ever ready, all others are stopped and
     its exit code is returned. On a signal, and if cancelled, the workers are told to stop and
-    this function waits for them.
+    this function waits for them: `drain_delay` seconds longer than a worker takes to stop.
 
     Shows the metrics of all workers on `metrics`, if that is given.
     """
     inherited = [{_LISTEN_FD: listener.fileno()} for _ in range(count)]
     if metrics is None:
-        return await _supervise(inherited, arguments, started)
+        return await _supervise(inherited, arguments, started, drain_delay)
     # What a server does not use is not imported.
     from sharechat.adapters.prometheus import WorkerMetrics
 
@@ -83,13 +89,16 @@ async def supervise(
             fds[_METRICS_FD] = sock.fileno()
         async with trio.open_nursery() as nursery:
             nursery.start_soon(shown.serve, metrics)
-            exit_code = await _supervise(inherited, arguments, started)
+            exit_code = await _supervise(inherited, arguments, started, drain_delay)
             nursery.cancel_scope.cancel()
     return exit_code
 
 
 async def _supervise(
-    inherited: Sequence[Mapping[str, int]], arguments: Sequence[str], started: Callable[[], None]
+    inherited: Sequence[Mapping[str, int]],
+    arguments: Sequence[str],
+    started: Callable[[], None],
+    drain_delay: float,
 ) -> int:
     """Do what `supervise` does; `inherited` has the sockets of each worker."""
     exit_codes: list[int] = []
@@ -97,7 +106,7 @@ async def _supervise(
         async with trio.open_nursery() as nursery:
 
             async def keep_running(fds: Mapping[str, int], ready: trio.Event) -> None:
-                code = await _keep_running(fds, arguments, ready)
+                code = await _keep_running(fds, arguments, ready, drain_delay)
                 exit_codes.append(code)
                 nursery.cancel_scope.cancel()
 
@@ -116,7 +125,7 @@ async def _supervise(
 
 
 async def _keep_running(
-    inherited: Mapping[str, int], arguments: Sequence[str], ready: trio.Event
+    inherited: Mapping[str, int], arguments: Sequence[str], ready: trio.Event, drain_delay: float
 ) -> int:
     """Run one worker, restarting it when it ends.
 
@@ -132,26 +141,29 @@ async def _keep_running(
         pass_fds=list(inherited.values()),
         env={**os.environ, **{name: str(fd) for name, fd in inherited.items()}},
         check=False,
-        deliver_cancel=_terminate,
+        deliver_cancel=partial(_terminate, patience=drain_delay + _STOP_TIMEOUT),
     )
     while True:
-        async with trio.open_nursery() as nursery:
+        # The pipes outlast the worker: one that was told to stop would take the end of its input
+        # for the end of this process, and not drain.
+        async with AsyncExitStack() as pipes, trio.open_nursery() as nursery:
             process: trio.Process = await nursery.start(start)
             assert process.stdin is not None
             assert process.stdout is not None
-            async with process.stdin, process.stdout:
-                if await process.stdout.receive_some():
-                    ready.set()
-                exit_code = await process.wait()
+            await pipes.enter_async_context(process.stdin)
+            await pipes.enter_async_context(process.stdout)
+            if await process.stdout.receive_some():
+                ready.set()
+            exit_code = await process.wait()
         if not ready.is_set():
             return exit_code
         log.error("worker ended, restarting it", pid=process.pid, exit_code=exit_code)
         await trio.sleep(_RESTART_DELAY)
 
 
-async def _terminate(process: trio.Process) -> None:
-    """Stop a worker. Trio cancels this once the process has ended."""
+async def _terminate(process: trio.Process, patience: float) -> None:
+    """Stop a worker, killing it after `patience` seconds. Trio cancels this once it has ended."""
     process.terminate()
-    await trio.sleep(_STOP_TIMEOUT)
+    await trio.sleep(patience)
     log.error("worker did not stop, killing it", pid=process.pid)
     process.kill()

@@ -148,12 +148,13 @@ class _Connections:
                 await handover.run(self._serve_http)
         except* TooManyConnectionsError:
             self._telemetry.refused(TOO_MANY)
+            log.debug("refused", status=TOO_MANY.status, problem=TOO_MANY.slug, address=address)
             await _turn_away(transport)
         except* GONE:
             pass  # The peer went before it could be answered.
         except* (UnicodeDecodeError, LocalProtocolError):
             # Hypercorn may not expect some bytes.
-            log.info("connection ended", reason="the request was malformed", address=address)
+            log.debug("refused", detail="The request is malformed.", address=address)
         except* Exception:
             # The failure of one connection must not end the server.
             log.exception("connection failed")

@@ -10,11 +10,13 @@ from werkzeug.exceptions import BadHost
 from werkzeug.routing import MapAdapter
 
 from sharechat.actors.controller import Controller
-from sharechat.domain.ports import Queue, Repository
+from sharechat.domain.ports import Repository
 from sharechat.domain.sources import Sources
 from sharechat.domain.telemetry import SILENT, Telemetry
-from sharechat.web import origins, problems, timing
+from sharechat.web import openapi, origins, problems, timing
+from sharechat.web.health import Health
 from sharechat.web.pages import Site, pages
+from sharechat.web.request_log import with_request_log
 from sharechat.web.rest import rest
 from sharechat.web.websocket import WebsocketRoute, WebsocketSession
 
@@ -28,7 +30,7 @@ _MAX_BODY_BYTES = 16 * 1024
 def make_app(
     controller: Controller,
     repository: Repository,
-    queue: Queue,
+    health: Health,
     websocket_route: WebsocketRoute,
     *,
     sources: Sources,
@@ -36,6 +38,7 @@ def make_app(
     allowed_origins: Collection[str],
     allowed_hosts: Collection[str],
     site: Site | None,
+    access_log: bool,
     run: Callable[..., Awaitable[None]],
     telemetry: Telemetry = SILENT,
 ) -> QuartTrio:
@@ -50,7 +53,9 @@ def make_app(
     timing.install(app, telemetry)
     problems.install(app, telemetry)
     origins.install(app, allowed_origins, allowed_hosts)
-    app.register_blueprint(rest(controller, repository, queue, sources, admit_room))
+    app.register_blueprint(rest(controller, repository, sources, admit_room))
+    app.register_blueprint(health.blueprint())
+    app.register_blueprint(openapi.blueprint())
     app.register_blueprint(websocket_route.blueprint())
     if site is not None:
         app.register_blueprint(pages(site))
@@ -63,7 +68,9 @@ def make_app(
     async def stop() -> None:
         await controller.stop()
 
-    app.asgi_app = _origin_form(app.asgi_app)  # type: ignore[method-assign]
+    app.asgi_app = _origin_form(  # type: ignore[method-assign]
+        with_request_log(app.asgi_app, sources.request_id, access_log=access_log)
+    )
     return app
 
 

@@ -30,12 +30,20 @@ class Response(NamedTuple):
         return json.loads(self.body)
 
 
-def fetch(url: str, method: str = "GET", headers: Mapping[str, str] | None = None) -> Response:
-    """Send one HTTP request over a connection of its own."""
+def fetch(
+    url: str,
+    method: str = "GET",
+    headers: Mapping[str, str] | None = None,
+    *,
+    source: str = "",
+) -> Response:
+    """Send one HTTP request over a connection of its own, from the address `source` if given."""
     parts = urlsplit(url)
     assert parts.hostname is not None
     target = f"{parts.path}?{parts.query}" if parts.query else parts.path
-    connection = http.client.HTTPConnection(parts.hostname, parts.port, timeout=DEADLINE)
+    connection = http.client.HTTPConnection(
+        parts.hostname, parts.port, timeout=DEADLINE, source_address=(source, 0)
+    )
     with contextlib.closing(connection):
         connection.request(method, target, headers=headers or {})
         response = connection.getresponse()
