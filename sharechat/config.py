@@ -26,6 +26,9 @@ class Settings:
 
     host: str = "127.0.0.1"
     port: int = 8080
+    unix: Path | None = None
+    certfile: Path | None = None
+    keyfile: Path | None = None
     allowed_origin: tuple[str, ...] = ()
     allowed_host: tuple[str, ...] = ()
     room_ttl: float = 24 * 3600
@@ -62,6 +65,8 @@ class Settings:
             raise click.UsageError(f"{named} makes no sense with --database-url: choose one.")
         if self.in_memory and self.data:
             raise click.UsageError("--in-memory makes no sense with --data: choose one.")
+        if self.keyfile and not self.certfile:
+            raise click.UsageError("--keyfile needs --certfile, the certificate of the key.")
         if self.workers > 1 and not self.database_url:
             raise click.UsageError(
                 "--workers needs --database-url and --redis-url: without them each process "
@@ -119,6 +124,26 @@ OPTIONS: Sequence[Callable[[], click.Option]] = (
         type=click.IntRange(0, 65535),
         default=Settings.port,
         help="The port to listen on; 0 takes a free one.",
+    ),
+    _option(
+        "--unix",
+        envvar="SHARECHAT_UNIX",
+        type=click.Path(dir_okay=False, path_type=Path),
+        help="Listen on a Unix socket at this path instead of on --host and --port.",
+    ),
+    _option(
+        "--certfile",
+        envvar="SHARECHAT_CERTFILE",
+        type=click.Path(dir_okay=False, path_type=Path),
+        help="Speak TLS, with the certificate chain in this file (PEM). SIGHUP makes the server "
+        "read it again for new connections, instead of stopping it.",
+    ),
+    _option(
+        "--keyfile",
+        envvar="SHARECHAT_KEYFILE",
+        type=click.Path(dir_okay=False, path_type=Path),
+        help="The private key of the certificate (PEM, without a password); by default it is in "
+        "--certfile, too.",
     ),
     _option(
         "--allowed-origin",

@@ -5,11 +5,14 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import partial
 
 import structlog
 import trio
+
+from sharechat import systemd
 
 log = structlog.get_logger()
 
@@ -32,13 +35,15 @@ def inherited_listener(environment: Mapping[str, str]) -> socket.socket | None:
     return None if fd is None else socket.socket(fileno=int(fd))
 
 
-def stop_signals() -> list[signal.Signals]:
+def stop_signals(*, hangup: bool = True) -> list[signal.Signals]:
     """Return the signals that tell a process to stop.
 
     The end of a terminal (SIGHUP) does, unless it is ignored: `nohup` keeps a process running.
+    Without `hangup` SIGHUP means something else.
     """
-    hangup = [] if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN else [signal.SIGHUP]
-    return [signal.SIGTERM, signal.SIGINT, *hangup]
+    if not hangup or signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+        return [signal.SIGTERM, signal.SIGINT]
+    return [signal.SIGTERM, signal.SIGINT, signal.SIGHUP]
 
 
 async def parent_ended() -> None:
@@ -46,8 +51,43 @@ async def parent_ended() -> None:
     await trio.lowlevel.wait_readable(sys.stdin.fileno())
 
 
+class _Hangups:
+    """Passes SIGHUP on to the workers: to those that start after they are ready."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self._ready: set[trio.Process] = set()
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Pass signals on until cancelled."""
+        with trio.open_signal_receiver(signal.SIGHUP) as hangups:
+            task_status.started()
+            async for _ in hangups:
+                systemd.notify_reloading()
+                self.count += 1
+                for process in self._ready:
+                    process.send_signal(signal.SIGHUP)
+                systemd.notify(systemd.READY)
+
+    @contextmanager
+    def passed_on_to(self, process: trio.Process, *, since: int) -> Iterator[None]:
+        """Pass signals on to `process` in the block, and one at once if `count` was less."""
+        if since < self.count:
+            process.send_signal(signal.SIGHUP)
+        self._ready.add(process)
+        try:
+            yield
+        finally:
+            self._ready.remove(process)
+
+
 async def supervise(
-    listener: socket.socket, count: int, arguments: Sequence[str], started: Callable[[], None]
+    listener: socket.socket,
+    count: int,
+    arguments: Sequence[str],
+    started: Callable[[], None],
+    *,
+    pass_on_hangups: bool = False,
 ) -> int:
     """Run `count` workers until one of `stop_signals` comes; return the exit code.
 
@@ -55,14 +95,16 @@ async def supervise(
     `inherited_listener`. Calls `started()` once all workers are ready. A worker that ends is
     started again; but if a worker ends before it was ever ready, all others are stopped and
     its exit code is returned. On a signal, and if cancelled, the workers are told to stop and
-    this function waits for them.
+    this function waits for them. With `pass_on_hangups` SIGHUP is not one of them, but goes to
+    the workers.
     """
     exit_codes: list[int] = []
-    with trio.open_signal_receiver(*stop_signals()) as signals:
+    hangups = _Hangups()
+    with trio.open_signal_receiver(*stop_signals(hangup=not pass_on_hangups)) as signals:
         async with trio.open_nursery() as nursery:
 
             async def keep_running(ready: trio.Event) -> None:
-                code = await _keep_running(listener, arguments, ready)
+                code = await _keep_running(listener, arguments, ready, hangups)
                 exit_codes.append(code)
                 nursery.cancel_scope.cancel()
 
@@ -71,22 +113,27 @@ async def supervise(
                     await event.wait()
                 started()
 
+            if pass_on_hangups:
+                await nursery.start(hangups.run)
+            nursery.start_soon(systemd.keep_watchdog_quiet)
             events = [trio.Event() for _ in range(count)]
             for event in events:
                 nursery.start_soon(keep_running, event)
             nursery.start_soon(announce, events)
             await anext(signals)
+            systemd.notify(systemd.STOPPING)
             nursery.cancel_scope.cancel()
     return max(exit_codes, default=0)
 
 
 async def _keep_running(
-    listener: socket.socket, arguments: Sequence[str], ready: trio.Event
+    listener: socket.socket, arguments: Sequence[str], ready: trio.Event, hangups: _Hangups
 ) -> int:
     """Run one worker, restarting it when it ends.
 
     Sets `ready` once the worker is ready. Returns its exit code if it ends before that.
     """
+    theirs = {name: value for name, value in os.environ.items() if name not in systemd.OURS}
     start = partial(
         trio.run_process,
         [sys.executable, "-m", "sharechat", *arguments],
@@ -94,11 +141,12 @@ async def _keep_running(
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         pass_fds=[listener.fileno()],
-        env={**os.environ, _LISTEN_FD: str(listener.fileno())},
+        env={**theirs, _LISTEN_FD: str(listener.fileno())},
         check=False,
         deliver_cancel=_terminate,
     )
     while True:
+        before = hangups.count
         async with trio.open_nursery() as nursery:
             process: trio.Process = await nursery.start(start)
             assert process.stdin is not None
@@ -106,7 +154,10 @@ async def _keep_running(
             async with process.stdin, process.stdout:
                 if await process.stdout.receive_some():
                     ready.set()
-                exit_code = await process.wait()
+                    with hangups.passed_on_to(process, since=before):
+                        exit_code = await process.wait()
+                else:
+                    exit_code = await process.wait()
         if not ready.is_set():
             return exit_code
         log.error("worker ended, restarting it", pid=process.pid, exit_code=exit_code)

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 from tests.harness.deadline import DEADLINE
+from tests.harness.tls import client_context
 
 Json = dict[str, Any]
 
@@ -31,11 +32,17 @@ class Response(NamedTuple):
 
 
 def fetch(url: str, method: str = "GET", headers: Mapping[str, str] | None = None) -> Response:
-    """Send one HTTP request over a connection of its own."""
+    """Send one HTTP request over a connection of its own, with https to a server of a test."""
     parts = urlsplit(url)
     assert parts.hostname is not None
     target = f"{parts.path}?{parts.query}" if parts.query else parts.path
-    connection = http.client.HTTPConnection(parts.hostname, parts.port, timeout=DEADLINE)
+    connection = (
+        http.client.HTTPSConnection(
+            parts.hostname, parts.port, timeout=DEADLINE, context=client_context()
+        )
+        if parts.scheme == "https"
+        else http.client.HTTPConnection(parts.hostname, parts.port, timeout=DEADLINE)
+    )
     with contextlib.closing(connection):
         connection.request(method, target, headers=headers or {})
         response = connection.getresponse()
