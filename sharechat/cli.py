@@ -16,25 +16,29 @@ import structlog
 import trio
 
 from sharechat import logs, systemd, workers
-from sharechat.bootstrap import Server, build, open_stores
-from sharechat.commands import Commands, OptionsOnly
+from sharechat.bootstrap import Server, build
+from sharechat.commands import Commands
 from sharechat.config import Settings, options
 from sharechat.domain.errors import SharechatError
 from sharechat.listening import describe, open_listener, read_certificate, reload_on_hangup
 from sharechat.net import acceptor
 from sharechat.net.certificate import Certificate
+from sharechat.options_only import OptionsOnly, cannot_start
 
 log = structlog.get_logger()
 
 
-class CannotStartError(click.ClickException):
-    """Something outside the program keeps the server from starting."""
-
-
-@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(
+    cls=Commands,
+    invoke_without_command=True,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
 @click.version_option(package_name="sharechat")
-def cli() -> None:
+@click.pass_context
+def cli(context: click.Context) -> None:
     """An anonymous chat server: make a room with one POST, join it with one websocket."""
+    if context.invoked_subcommand is None:
+        click.echo(context.get_help())
 
 
 def _serve(**params: Any) -> None:
@@ -45,46 +49,25 @@ def _serve(**params: Any) -> None:
     """
     settings = Settings.from_params(params)
     logs.configure(settings.log_level, json=settings.log_json)
-    listener = workers.inherited_listener(os.environ)
-    if listener is not None:
-        _serve_alone(settings, listener, is_worker=True)
-        return
-    listener = open_listener(settings)
-    if settings.workers == 1:
-        _serve_alone(settings, listener, is_worker=False)
-        return
+    inherited = workers.inherited_listener(os.environ)
+    with inherited or open_listener(settings) as listener:
+        if inherited or settings.workers == 1:
+            _serve_alone(settings, listener, is_worker=inherited is not None)
+        else:
+            _serve_by_workers(settings, listener)
+
+
+def _serve_by_workers(settings: Settings, listener: socket.socket) -> None:
     certificate = read_certificate(settings)  # Whatever is wrong is said once.
-    greet = partial(_greet, settings, listener)
-    sys.exit(
-        trio.run(
-            partial(
-                workers.supervise,
-                listener,
-                settings.workers,
-                sys.argv[1:],
-                greet,
-                pass_on_hangups=certificate is not None,
-            )
-        )
+    supervise = partial(
+        workers.supervise,
+        listener,
+        settings.workers,
+        sys.argv[1:],
+        partial(_greet, settings, listener),
+        pass_on_hangups=certificate is not None,
     )
-
-
-def _migrate(**params: Any) -> None:
-    """Bring the database's schema up to date, as `serve` does when it starts."""
-    settings = Settings.from_params(params)
-    logs.configure(settings.log_level, json=settings.log_json)
-    if not settings.database_url:
-        raise click.UsageError("--database-url (DATABASE_URL) is missing: there is no database.")
-    try:
-        trio.run(open_stores(settings).prepare)
-    except (SharechatError, ValueError) as error:
-        raise _cannot_start(error) from error
-
-
-def _cannot_start(error: Exception) -> CannotStartError:
-    # Clients are told only `error`; whoever runs the server needs the vendor's reason as well.
-    reason = " ".join(str(error.__cause__ or "").split())
-    return CannotStartError(f"{error} {reason}".rstrip())
+    sys.exit(trio.run(supervise))
 
 
 def _serve_alone(settings: Settings, listener: socket.socket, *, is_worker: bool) -> None:
@@ -93,7 +76,7 @@ def _serve_alone(settings: Settings, listener: socket.socket, *, is_worker: bool
     try:
         server = build(settings)
     except ValueError as error:
-        raise _cannot_start(error) from error
+        raise cannot_start(error) from error
     greet = partial(_greet, settings, listener)
     sys.exit(trio.run(_run, server, listener, certificate, is_worker, greet))
 
@@ -162,7 +145,7 @@ async def _run(
                 )
             nursery.cancel_scope.cancel()
     if failure is not None:
-        raise _cannot_start(failure) from failure
+        raise cannot_start(failure) from failure
     return 1 if failed else 0
 
 
@@ -193,15 +176,9 @@ def _greet(settings: Settings, listener: socket.socket) -> None:
     systemd.notify(systemd.READY)
 
 
-for _run_command in (_serve, _migrate):
-    cli.add_command(
-        OptionsOnly(
-            _run_command.__name__[1:],
-            callback=_run_command,
-            params=options(),
-            help=_run_command.__doc__,
-        )
-    )
+cli.add_command(
+    OptionsOnly("serve", callback=_serve, params=options(), help=_serve.__doc__),
+)
 
 
 def main() -> None:

@@ -1,25 +1,13 @@
-"""What all commands have in common, and which there are."""
+"""Which commands there are."""
 
 import click
-
-
-class OptionsOnly(click.Command):
-    """A command that takes options only."""
-
-    allow_extra_args = True
-
-    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        # Not shown, since it may be the rest of a password that the shell took for two words.
-        if super().parse_args(ctx, args):
-            ctx.fail("There is something that is not an option. Quote a value that has spaces.")
-        return []
 
 
 class Commands(click.Group):
     """The commands; those that a server has no use for are imported when they are called."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return sorted([*super().list_commands(ctx), "backup", "bench", "join", "new"])
+        return sorted([*super().list_commands(ctx), "backup", "bench", "join", "migrate", "new"])
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name == "backup":
@@ -30,6 +18,10 @@ class Commands(click.Group):
             from sharechat.bench.command import bench
 
             return bench
+        if cmd_name == "migrate":
+            from sharechat.migrate import migrate
+
+            return migrate
         if cmd_name in ("join", "new"):
             from sharechat.client.terminal.command import join_command, new_command
 

@@ -151,7 +151,7 @@ OPTIONS: Sequence[Callable[[], click.Option]] = (
         type=Origin(),
         multiple=True,
         help="An origin whose pages may use the server, besides the server's own host; "
-        "* allows all. Repeatable; the variable takes several, separated by spaces.",
+        "* allows all. Repeatable; the variable takes several, separated by spaces or commas.",
     ),
     _option(
         "--allowed-host",
@@ -160,7 +160,7 @@ OPTIONS: Sequence[Callable[[], click.Option]] = (
         multiple=True,
         help="A name that clients may reach the server by, without a port, besides localhost and "
         "IP addresses; * allows all. By default any name, except for connections to a loopback "
-        "address. Repeatable; the variable takes several, separated by spaces.",
+        "address. Repeatable; the variable takes several, separated by spaces or commas.",
     ),
     _option(
         "--database-url",
@@ -271,7 +271,7 @@ OPTIONS: Sequence[Callable[[], click.Option]] = (
         multiple=True,
         help="An address or network (10.0.0.0/8) of proxies whose X-Forwarded-For or "
         "Forwarded tells the client's address. Repeatable; the variable takes several, separated "
-        "by spaces.",
+        "by spaces or commas.",
     ),
     _option(
         "--no-page",
@@ -295,6 +295,7 @@ OPTIONS: Sequence[Callable[[], click.Option]] = (
 )
 
 
-def options() -> list[click.Parameter]:
-    """Return new instances of all options, as the parameters of a click command."""
-    return [make() for make in OPTIONS]
+def options(*names: str) -> list[click.Parameter]:
+    """Return new instances of the options with these names, or of all, for a click command."""
+    made: list[click.Parameter] = [make() for make in OPTIONS]
+    return [option for option in made if not names or option.name in names]

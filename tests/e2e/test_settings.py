@@ -143,7 +143,9 @@ def test_no_error_shows_a_part_of_a_password(
     """Some of the URLs are valid; nothing listens where they lead to."""
     database, rest = urls
     flags = ["--redis-url", rest] if "://" in rest else [rest]
-    monkeypatch.setattr(sys, "argv", ["sharechat", "migrate", "--database-url", database, *flags])
+    monkeypatch.setattr(
+        sys, "argv", ["sharechat", "serve", "--port", "0", "--database-url", database, *flags]
+    )
     with pytest.raises(SystemExit) as caught:
         cli.main()
     structlog.reset_defaults()
