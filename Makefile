@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .PHONY: run test unit-test int-test e2e-test browser-test hostile autobahn simulate simulate-breaks \
-	lint types coverage bench screenshots measure-page lock clean
+	lint types coverage bench screenshots api-docs measure-page lock clean
 
 run: $(VENV)/.installed
 	$(BIN)/sharechat serve
@@ -48,6 +48,10 @@ browser-test: $(VENV)/.installed-test
 # The pictures of the page in docs/, for the README. They need Chromium.
 screenshots: $(VENV)/.installed-test
 	$(BIN)/python -m tests.browser.screenshots
+
+# docs/api.md, from the same source as /api/openapi.json.
+api-docs: $(VENV)/.installed-test
+	$(BIN)/python -m tests.harness.api_docs
 
 measure-page: $(VENV)/.installed-test
 	$(BIN)/python -m tests.browser.measure

@@ -18,6 +18,7 @@ from sharechat.domain.ports import Queue, Repository
 from sharechat.domain.sources import Sources
 from sharechat.net.admission import Admission
 from sharechat.web.app import make_app
+from sharechat.web.health import Health
 from sharechat.web.pages import Site
 from sharechat.web.websocket import WebsocketRoute
 
@@ -45,6 +46,7 @@ class Server:
     stores: Stores
     controller: Controller
     admission: Admission
+    health: Health
     app: QuartTrio
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
@@ -123,19 +125,21 @@ def build(
         admission,
         max_message_bytes=settings.max_message_bytes,
     )
+    health = Health(controller, stores.repository, stores.queue)
     app = make_app(
         controller,
         stores.repository,
-        stores.queue,
+        health,
         websocket_route,
         sources=sources,
         admit_room=admission.admit_room,
         allowed_origins=settings.allowed_origin,
         allowed_hosts=settings.allowed_host,
         site=None if settings.no_page else Site.from_package(),
+        access_log=settings.access_log,
         run=run,
     )
-    server = Server(stores, controller, admission, app)
+    server = Server(stores, controller, admission, health, app)
     return server
 
 

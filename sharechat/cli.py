@@ -6,7 +6,7 @@ import signal
 import socket
 import sys
 import traceback
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from typing import Any
@@ -24,6 +24,7 @@ from sharechat.listening import describe, open_listener, read_certificate, reloa
 from sharechat.net import acceptor
 from sharechat.net.certificate import Certificate
 from sharechat.options_only import OptionsOnly, cannot_start
+from sharechat.stopping import Stop
 
 log = structlog.get_logger()
 
@@ -65,6 +66,7 @@ def _serve_by_workers(settings: Settings, listener: socket.socket) -> None:
         settings.workers,
         sys.argv[1:],
         partial(_greet, settings, listener),
+        drain_delay=settings.drain_delay,
         pass_on_hangups=certificate is not None,
     )
     sys.exit(trio.run(supervise))
@@ -78,33 +80,30 @@ def _serve_alone(settings: Settings, listener: socket.socket, *, is_worker: bool
     except ValueError as error:
         raise cannot_start(error) from error
     greet = partial(_greet, settings, listener)
-    sys.exit(trio.run(_run, server, listener, certificate, is_worker, greet))
+    serve = partial(_run, server, listener, certificate, is_worker=is_worker)
+    sys.exit(trio.run(partial(serve, greet=greet, drain_delay=settings.drain_delay)))
 
 
 async def _run(
     server: Server,
     listener: socket.socket,
     certificate: Certificate | None,
+    *,
     is_worker: bool,
     greet: Callable[[], None],
+    drain_delay: float,
 ) -> int:
     """Serve until a signal comes or the actors fail; return the exit code.
 
-    Raises CannotStartError.
+    After a signal, everything is served for another `drain_delay` seconds, in which `/readyz`
+    says no. Raises CannotStartError.
     """
     stop_signals = workers.stop_signals(hangup=certificate is None)
     for number in (*stop_signals, signal.SIGHUP):
         # So that a second signal changes nothing, even while the process comes to its end.
         signal.signal(number, signal.SIG_IGN)
-    told_to_stop = trio.Event()
-    starting = trio.CancelScope()
+    stop = Stop(drain_delay)
     running = failed = False
-
-    async def watch(wait: Callable[[], Awaitable[object]]) -> None:
-        await wait()
-        systemd.notify(systemd.STOPPING)
-        told_to_stop.set()
-        starting.cancel()
 
     async def run_actors(*, task_status: trio.TaskStatus[None]) -> None:
         nonlocal failed
@@ -115,7 +114,7 @@ async def _run(
                 raise
             log.exception("the actors failed, stopping")
             failed = True
-            told_to_stop.set()
+            stop.tell(at_once=True)
 
     started = partial(print, workers.READY, flush=True) if is_worker else greet
     with listener, trio.open_signal_receiver(*stop_signals) as signals:
@@ -123,22 +122,23 @@ async def _run(
             nursery.start_soon(systemd.keep_watchdog_quiet)
             if certificate is not None:
                 await nursery.start(reload_on_hangup, certificate)
-            nursery.start_soon(watch, signals.__anext__)
+            nursery.start_soon(stop.tell_after, signals.__anext__)
             if is_worker:
-                nursery.start_soon(watch, workers.parent_ended)
+                parent_ended = partial(stop.tell_after, workers.parent_ended, at_once=True)
+                nursery.start_soon(parent_ended)
             failure = None
-            with starting:
+            with stop.starting:
                 try:
                     await nursery.start(run_actors)
                     running = True
                 except (SharechatError, ValueError) as error:
                     failure = error
-            if running and not told_to_stop.is_set():
+            if running and not stop.told:
                 await acceptor.serve(
                     server.app,
                     server.admission,
                     listener,
-                    until=told_to_stop.wait,
+                    until=partial(stop.drained, server.health.drain),
                     drain=server.controller.stop,
                     started=started,
                     certificate=certificate,
@@ -164,7 +164,12 @@ def _greet(settings: Settings, listener: socket.socket) -> None:
     )
     if url.startswith("unix:"):
         greeting = f"sharechat listens on {url}\n"
-    if settings.in_memory:
+    if settings.log_json:
+        rooms = "database" if settings.database_url else str(settings.data_file)
+        greeting = logs.json_line(
+            "listening", url=url, rooms="memory" if settings.in_memory else rooms
+        )
+    elif settings.in_memory:
         greeting += "Everything is kept in memory, and gone when it stops.\n"
     elif not settings.database_url:
         greeting += f"The rooms are kept in {settings.data_file}\n"

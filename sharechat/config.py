@@ -39,6 +39,8 @@ class Settings:
     join_rate: float = 40
     log_level: str = "info"
     log_json: bool = False
+    access_log: bool = False
+    drain_delay: float = 0
     database_url: str | None = None
     redis_url: str | None = None
     workers: int = 1
@@ -290,7 +292,21 @@ OPTIONS: Sequence[Callable[[], click.Option]] = (
         "--log-json",
         envvar="SHARECHAT_LOG_JSON",
         is_flag=True,
-        help="Log JSON, one object a line.",
+        help="Log JSON, one object a line; the greeting, too.",
+    ),
+    _option(
+        "--access-log",
+        envvar="SHARECHAT_ACCESS_LOG",
+        is_flag=True,
+        help="Log every request: method, path, status and how long it took.",
+    ),
+    _option(
+        "--drain-delay",
+        envvar="SHARECHAT_DRAIN_DELAY",
+        type=Duration(or_zero=True),
+        default="0s",
+        help="How long /readyz says no before stopping begins, such as 10s. Until then everything "
+        "is served, and whatever is in front of the server can send clients elsewhere.",
     ),
 )
 

@@ -54,6 +54,7 @@ def configure(level: str, *, json: bool) -> None:
         processors=[
             structlog.contextvars.merge_contextvars,
             structlog.processors.add_log_level,
+            _add_pid,
             RepeatFilter(),
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             *([tracebacks] if json else []),
@@ -65,6 +66,21 @@ def configure(level: str, *, json: bool) -> None:
         logger_factory=structlog.WriteLoggerFactory(file=sys.stderr),
         cache_logger_on_first_use=True,
     )
+
+
+def _add_pid(
+    _logger: object, _method: str, event: structlog.typing.EventDict
+) -> structlog.typing.EventDict:
+    event["pid"] = os.getpid()
+    return event
+
+
+def json_line(event: str, **values: object) -> str:
+    """Return a line as the log has it in JSON, for the greeting, which goes elsewhere."""
+    line: structlog.typing.EventDict = {"event": event, "level": "info", **values}
+    line = _add_pid(None, "info", line)
+    line = structlog.processors.TimeStamper(fmt="iso", utc=True)(None, "info", line)
+    return str(structlog.processors.JSONRenderer()(None, "info", line)) + "\n"
 
 
 @contextmanager

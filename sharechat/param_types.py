@@ -37,6 +37,9 @@ class Duration(click.ParamType):  # type: ignore[type-arg] # generic in new clic
 
     name = "duration"
 
+    def __init__(self, *, or_zero: bool = False) -> None:
+        self._or_zero = or_zero
+
     def convert(
         self, value: str | float, param: click.Parameter | None, ctx: click.Context | None
     ) -> float:
@@ -47,8 +50,9 @@ class Duration(click.ParamType):  # type: ignore[type-arg] # generic in new clic
             seconds = float(number) * _UNITS[unit]
         except ValueError:
             self.fail(f"{value!r} is not a duration such as 90, 90s, 15m, 24h or 7d.", param, ctx)
-        if not 0 < seconds < float("inf"):
-            self.fail(f"{value!r} must be longer than zero.", param, ctx)
+        if not (0 < seconds < float("inf") or (self._or_zero and seconds == 0)):
+            least = "zero or longer" if self._or_zero else "longer than zero"
+            self.fail(f"{value!r} must be {least}.", param, ctx)
         return seconds
 
 

@@ -6,7 +6,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AsyncExitStack, contextmanager
 from functools import partial
 
 import structlog
@@ -26,7 +26,10 @@ _RESTART_DELAY = 1
 """Seconds from the end of a worker to its restart."""
 
 _STOP_TIMEOUT = 15
-"""Seconds until a worker that was told to stop is killed. A worker stops within 10 seconds."""
+"""Seconds until a worker that was told to stop is killed, besides the time in which it drains.
+
+A worker stops within 10 seconds.
+"""
 
 
 def inherited_listener(environment: Mapping[str, str]) -> socket.socket | None:
@@ -87,6 +90,7 @@ async def supervise(
     arguments: Sequence[str],
     started: Callable[[], None],
     *,
+    drain_delay: float = 0,
     pass_on_hangups: bool = False,
 ) -> int:
     """Run `count` workers until one of `stop_signals` comes; return the exit code.
@@ -95,8 +99,8 @@ async def supervise(
     `inherited_listener`. Calls `started()` once all workers are ready. A worker that ends is
     started again; but if a worker ends before it was ever ready, all others are stopped and
     its exit code is returned. On a signal, and if cancelled, the workers are told to stop and
-    this function waits for them. With `pass_on_hangups` SIGHUP is not one of them, but goes to
-    the workers.
+    this function waits for them: `drain_delay` seconds longer than a worker takes to stop. With
+    `pass_on_hangups` SIGHUP is not one of them, but goes to the workers.
     """
     exit_codes: list[int] = []
     hangups = _Hangups()
@@ -104,7 +108,7 @@ async def supervise(
         async with trio.open_nursery() as nursery:
 
             async def keep_running(ready: trio.Event) -> None:
-                code = await _keep_running(listener, arguments, ready, hangups)
+                code = await _keep_running(listener, arguments, ready, drain_delay, hangups)
                 exit_codes.append(code)
                 nursery.cancel_scope.cancel()
 
@@ -127,7 +131,11 @@ async def supervise(
 
 
 async def _keep_running(
-    listener: socket.socket, arguments: Sequence[str], ready: trio.Event, hangups: _Hangups
+    listener: socket.socket,
+    arguments: Sequence[str],
+    ready: trio.Event,
+    drain_delay: float,
+    hangups: _Hangups,
 ) -> int:
     """Run one worker, restarting it when it ends.
 
@@ -143,30 +151,33 @@ async def _keep_running(
         pass_fds=[listener.fileno()],
         env={**theirs, _LISTEN_FD: str(listener.fileno())},
         check=False,
-        deliver_cancel=_terminate,
+        deliver_cancel=partial(_terminate, patience=drain_delay + _STOP_TIMEOUT),
     )
     while True:
         before = hangups.count
-        async with trio.open_nursery() as nursery:
+        # The pipes outlast the worker: one that was told to stop would take the end of its input
+        # for the end of this process, and not drain.
+        async with AsyncExitStack() as pipes, trio.open_nursery() as nursery:
             process: trio.Process = await nursery.start(start)
             assert process.stdin is not None
             assert process.stdout is not None
-            async with process.stdin, process.stdout:
-                if await process.stdout.receive_some():
-                    ready.set()
-                    with hangups.passed_on_to(process, since=before):
-                        exit_code = await process.wait()
-                else:
+            await pipes.enter_async_context(process.stdin)
+            await pipes.enter_async_context(process.stdout)
+            if await process.stdout.receive_some():
+                ready.set()
+                with hangups.passed_on_to(process, since=before):
                     exit_code = await process.wait()
+            else:
+                exit_code = await process.wait()
         if not ready.is_set():
             return exit_code
         log.error("worker ended, restarting it", pid=process.pid, exit_code=exit_code)
         await trio.sleep(_RESTART_DELAY)
 
 
-async def _terminate(process: trio.Process) -> None:
-    """Stop a worker. Trio cancels this once the process has ended."""
+async def _terminate(process: trio.Process, patience: float) -> None:
+    """Stop a worker, killing it after `patience` seconds. Trio cancels this once it has ended."""
     process.terminate()
-    await trio.sleep(_STOP_TIMEOUT)
+    await trio.sleep(patience)
     log.error("worker did not stop, killing it", pid=process.pid)
     process.kill()

@@ -49,6 +49,8 @@ class Lease:
     async def open(self) -> None:
         """Register this process. Raises UnavailableError. Must return before `run` is called."""
         await self._repository.open_lease(self.process_id)
+        # Others name this process so, should they find it dead.
+        log.info("lease opened", process=self.process_id)
 
     async def close(self) -> None:
         """Give the lease back: whoever is still a member through it leaves at once.

@@ -136,6 +136,7 @@ class Member:
                 await self._journal.store(
                     messages.joined(self._sources.message_id(), self._room.id, self.identity)
                 )
+                log.debug("member joined", room=self._room.id, member=self.id)
                 async with trio.open_nursery() as nursery:
                     nursery.start_soon(self._listen_to_the_end, after)
                     await self.broadcast()
@@ -157,6 +158,9 @@ class Member:
             self.gone = True
             if self._close is None and trio.current_effective_deadline() == -math.inf:
                 self._close = RESTARTING  # Not this member alone, but all around it is cancelled.
+            if announced:
+                code = self._close and self._close.code
+                log.debug("member left", room=self._room.id, member=self.id, code=code)
             await self._connection.aclose(self._close)
 
     def close(self, close: Close) -> None:

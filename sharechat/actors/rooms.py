@@ -55,6 +55,11 @@ class Rooms:
         """Whether `run` runs, so that members can `enter`."""
         return self._nursery is not None
 
+    @property
+    def open(self) -> bool:
+        """Whether newcomers are taken, and not turned away."""
+        return self._open
+
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Hold the nursery in which all rooms run. Cancelling ends every one of them at once."""
         async with trio.open_nursery() as nursery:

@@ -50,6 +50,11 @@ def new_process_id() -> ProcessId:
     return ProcessId(str(uuid.uuid4()))
 
 
+def new_request_id() -> str:
+    """Return 16 hexadecimal digits: a request is looked up by it in the log, and nowhere else."""
+    return f"{_random.getrandbits(64):016x}"
+
+
 def new_message_id() -> MessageId:
     """Return a UUIDv7 (RFC 9562, section 5.7), which sorts by the time it was made.
 

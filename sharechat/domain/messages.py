@@ -3,6 +3,7 @@
 import enum
 from collections.abc import Callable
 from datetime import datetime
+from typing import Annotated
 
 import msgspec
 
@@ -17,10 +18,14 @@ class MessageType(enum.StrEnum):
     """Sent to the author alone, and never stored."""
 
 
-class Identity(msgspec.Struct, frozen=True, gc=False):
-    """Who a member is for as long as its connection lasts: JSON `{"id", "name"}`."""
+UUID = msgspec.Meta(extra_json_schema={"format": "uuid"})
+"""For a field of an id: how schemas describe it. What is decoded is not checked for it."""
 
-    id: MemberId
+
+class Identity(msgspec.Struct, frozen=True, gc=False):
+    """Who a member is for as long as its connection lasts."""
+
+    id: Annotated[MemberId, UUID]
     name: str
 
 
@@ -53,15 +58,23 @@ class Message(
         "text": "message",
     },
 ):
-    """A message exactly as a client sees it; `sent` is in UTC (RFC 3339 in JSON)."""
+    """A message exactly as a client sees it."""
 
-    id: MessageId
-    room_id: RoomId
-    member_id: MemberId
+    id: Annotated[MessageId, UUID]
+    room_id: Annotated[RoomId, UUID]
+    member_id: Annotated[MemberId, UUID]
     member_name: str
-    type: MessageType
-    text: str
-    sent: datetime
+    type: Annotated[
+        MessageType,
+        msgspec.Meta(description="`failed` tells the author alone that a message was not stored."),
+    ]
+    text: Annotated[
+        str, msgspec.Meta(description="What was said; except for `chat`, what happened.")
+    ]
+    sent: Annotated[
+        datetime,
+        msgspec.Meta(description="In UTC.", extra_json_schema={"format": "date-time"}),
+    ]
 
 
 class Welcome(

@@ -3,7 +3,9 @@
 The README shows this table to clients. Each row says whether it makes sense to try again.
 """
 
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
+
+import msgspec
 
 from sharechat.domain import errors
 from sharechat.domain.messages import to_json
@@ -70,9 +72,23 @@ class Problem(NamedTuple):
         return problem_json(self.status, self.uri, self.title, detail)
 
 
+class ProblemDetails(msgspec.Struct, frozen=True):
+    """Why a request is refused (RFC 9457, section 3)."""
+
+    type: Annotated[
+        str,
+        msgspec.Meta(
+            description="A URI for the kind; `about:blank` if the status is all there is."
+        ),
+    ]
+    title: Annotated[str, msgspec.Meta(description="The kind of problem, for people.")]
+    status: int
+    detail: Annotated[str, msgspec.Meta(description="What is wrong with this request.")]
+
+
 def problem_json(status: int, uri: str, title: str, detail: str) -> bytes:
-    """Return the body of an application/problem+json response (RFC 9457, section 3)."""
-    return to_json({"type": uri, "title": title, "status": status, "detail": detail})
+    """Return the body of an application/problem+json response."""
+    return to_json(ProblemDetails(uri, title, status, detail))
 
 
 BAD_HANDSHAKE = Problem(400, "bad-handshake", "Not a valid websocket handshake", False)

@@ -27,6 +27,9 @@ class Sources:
     def process_id(self) -> ProcessId:
         return ids.new_process_id()
 
+    def request_id(self) -> str:
+        return ids.new_request_id()
+
     def now(self) -> datetime:
         """Return the time of day in UTC."""
         return datetime.now(UTC)

@@ -142,6 +142,7 @@ class _Connections:
                 handover = Handover(transport, self.heartbeat, timeout=self._http_timeout)
                 await handover.run(self._serve_http)
         except* TooManyConnectionsError:
+            log.debug("refused", status=TOO_MANY.status, problem=TOO_MANY.slug, address=address)
             await _turn_away(transport)
         except* NotTlsError:
             await _ask_for_tls(transport)
@@ -149,7 +150,7 @@ class _Connections:
             pass  # The peer went before it could be answered.
         except* (UnicodeDecodeError, LocalProtocolError):
             # Hypercorn may not expect some bytes.
-            log.info("connection ended", reason="the request was malformed", address=address)
+            log.debug("refused", detail="The request is malformed.", address=address)
         except* Exception:
             # The failure of one connection must not end the server.
             log.exception("connection failed")

@@ -5,6 +5,7 @@ from http import HTTPStatus
 from typing import Any
 from urllib.parse import unquote
 
+import structlog
 import trio
 from h11 import Connection, Data, EndOfMessage, Request, Response
 from hypercorn.events import Closed
@@ -20,6 +21,9 @@ from sharechat.net import handshake
 from sharechat.net.handover import find_handover
 from sharechat.net.handshake import Headers
 
+log = structlog.get_logger()
+
+_MALFORMED = "The request is malformed."
 _WRONG_VERSION = "This server speaks HTTP/1.1. A proxy in front of it may speak HTTP/2 to clients."
 
 
@@ -60,6 +64,10 @@ class Http1Server(TCPServer):
 class _Http1Protocol(H11Protocol):
     """Refuses HTTP/2 and other versions, and ignores `Upgrade: h2c` (RFC 9110, section 7.8)."""
 
+    @property
+    def address(self) -> str:
+        return self.client[0] if self.client else ""
+
     async def _check_protocol(self, event: Request) -> None:
         if not event.http_version.startswith(b"1."):
             await self._refuse(505, "about:blank", _phrase(505), _WRONG_VERSION)
@@ -80,12 +88,14 @@ class _Http1Protocol(H11Protocol):
         await stream.begin(request.target, headers)
 
     async def _send_error_response(self, status_code: int) -> None:
-        await self.answer(
-            status_code, "about:blank", _phrase(status_code), "The request is malformed."
-        )
+        log.debug("refused", status=status_code, detail=_MALFORMED, address=self.address)
+        await self.answer(status_code, "about:blank", _phrase(status_code), _MALFORMED)
 
-    async def _refuse(self, *problem: Any) -> None:
-        await self.answer(*problem)
+    async def _refuse(
+        self, status: int, uri: str, title: str, detail: str, more: Headers | None = None
+    ) -> None:
+        log.debug("refused", status=status, detail=detail, address=self.address)
+        await self.answer(status, uri, title, detail, more)
         await self.send(Closed())
         # The Handover cancels what runs on a connection that has been closed.
         await trio.sleep_forever()

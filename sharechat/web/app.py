@@ -10,12 +10,17 @@ from werkzeug.exceptions import BadHost
 from werkzeug.routing import MapAdapter
 
 from sharechat.actors.controller import Controller
-from sharechat.domain.ports import Queue, Repository
+from sharechat.domain.ports import Repository
 from sharechat.domain.sources import Sources
-from sharechat.web import origins, problems
+from sharechat.web import openapi, origins, problems
+from sharechat.web.health import Health
 from sharechat.web.pages import Site, pages
+from sharechat.web.request_log import with_request_log
 from sharechat.web.rest import rest
 from sharechat.web.websocket import WebsocketRoute, WebsocketSession
+
+_NO_PATH = "/*"
+"""Stands for a target that has no path, such as that of `OPTIONS *`: nothing is found there."""
 
 _MAX_BODY_BYTES = 16 * 1024
 """No endpoint reads a body."""
@@ -24,7 +29,7 @@ _MAX_BODY_BYTES = 16 * 1024
 def make_app(
     controller: Controller,
     repository: Repository,
-    queue: Queue,
+    health: Health,
     websocket_route: WebsocketRoute,
     *,
     sources: Sources,
@@ -32,6 +37,7 @@ def make_app(
     allowed_origins: Collection[str],
     allowed_hosts: Collection[str],
     site: Site | None,
+    access_log: bool,
     run: Callable[..., Awaitable[None]],
 ) -> QuartTrio:
     """Return the application over these parts; without `site` it has no page for people.
@@ -44,7 +50,9 @@ def make_app(
     app.config["MAX_CONTENT_LENGTH"] = _MAX_BODY_BYTES
     problems.install(app)
     origins.install(app, allowed_origins, allowed_hosts)
-    app.register_blueprint(rest(controller, repository, queue, sources, admit_room))
+    app.register_blueprint(rest(controller, repository, sources, admit_room))
+    app.register_blueprint(health.blueprint())
+    app.register_blueprint(openapi.blueprint())
     app.register_blueprint(websocket_route.blueprint())
     if site is not None:
         app.register_blueprint(pages(site))
@@ -57,7 +65,9 @@ def make_app(
     async def stop() -> None:
         await controller.stop()
 
-    app.asgi_app = _origin_form(app.asgi_app)  # type: ignore[method-assign]
+    app.asgi_app = _origin_form(  # type: ignore[method-assign]
+        with_request_log(app.asgi_app, sources.request_id, access_log=access_log)
+    )
     return app
 
 
@@ -87,12 +97,14 @@ def _origin_form(app: Any) -> Any:
 
     async def wrapped(scope: Any, receive: Any, send: Any) -> None:
         if not scope.get("path", "/").startswith("/"):
-            # An absolute URL is legal (RFC 9112, section 3.2.2); its path is what counts.
+            # An absolute URL is legal (RFC 9112, section 3.2.2); its path is what counts, which
+            # is "/" if it is empty (section 3.2.1).
             try:
-                path = urlsplit(scope["path"]).path
+                url = urlsplit(scope["path"])
+                path = url.path or ("/" if url.netloc else "")
             except ValueError:
                 path = ""
-            scope = {**scope, "path": path if path.startswith("/") else "/"}
+            scope = {**scope, "path": path if path.startswith("/") else _NO_PATH}
         await app(scope, receive, send)
 
     return wrapped

@@ -1,11 +1,12 @@
 """Refusals as application/problem+json (RFC 9457)."""
 
 import structlog
-from quart import Quart, Response
+from quart import Quart, Response, has_request_context, request, websocket
 from werkzeug.exceptions import HTTPException
 
 from sharechat.domain.errors import SharechatError, TooFastError
 from sharechat.domain.outcomes import PROBLEM_OF, RETRY_AFTER, Problem, problem_json
+from sharechat.web.peers import peer_of
 
 log = structlog.get_logger()
 
@@ -29,6 +30,17 @@ def respond(problem: Problem, detail: str, retry_after: int = RETRY_AFTER) -> Re
     return response
 
 
+def _log_refusal(status: int, detail: str, problem: Problem | None = None) -> None:
+    sent = request if has_request_context() else websocket
+    log.debug(
+        "refused",
+        status=status,
+        problem=problem and problem.slug,
+        detail=detail,
+        address=peer_of(sent).address,
+    )
+
+
 def _untyped(status: int, title: str, detail: str) -> Response:
     """Return a problem that says no more than its status does (RFC 9457, section 4.2.1)."""
     body = problem_json(status, "about:blank", title, detail)
@@ -40,6 +52,7 @@ def install(app: Quart) -> None:
 
     @app.errorhandler(ProblemError)
     async def refused(error: ProblemError) -> Response:
+        _log_refusal(error.problem.status, str(error), error.problem)
         response = respond(error.problem, str(error))
         response.headers.update(error.headers)
         return response
@@ -49,13 +62,16 @@ def install(app: Quart) -> None:
         problem = PROBLEM_OF.get(type(error))
         if problem is None:
             return await broken(error)
+        _log_refusal(problem.status, str(error), problem)
         if isinstance(error, TooFastError):
             return respond(problem, str(error), error.retry_after)
         return respond(problem, str(error))
 
     @app.errorhandler(HTTPException)
     async def unroutable(error: HTTPException) -> Response:
-        response = _untyped(error.code or 500, error.name, error.description or error.name)
+        status, detail = error.code or 500, error.description or error.name
+        _log_refusal(status, detail)
+        response = _untyped(status, error.name, detail)
         # Such as Allow, where the method was wrong.
         for name, value in error.get_headers():
             if name.lower() not in ("content-type", "content-length"):

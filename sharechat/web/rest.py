@@ -1,23 +1,23 @@
-"""The REST endpoints: rooms, their members and messages, and the server's health."""
+"""The REST endpoints: rooms, their members and messages."""
 
 import hashlib
 import secrets
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from functools import partial
 
 import structlog
 from quart import Blueprint, Response, request
 
 from sharechat.actors.controller import Controller
-from sharechat.domain.errors import UnavailableError
 from sharechat.domain.ids import RoomId, parse_room_id
 from sharechat.domain.messages import Entry, RoomInfo, to_json
-from sharechat.domain.outcomes import KEY_MISSING, NOT_A_WEBSOCKET, RETRY_AFTER
-from sharechat.domain.ports import Queue, Repository
+from sharechat.domain.outcomes import KEY_MISSING, NOT_A_WEBSOCKET
+from sharechat.domain.ports import Repository
 from sharechat.domain.sources import Sources
 from sharechat.web import pagination
 from sharechat.web.peers import peer_of
 from sharechat.web.problems import ProblemError
+from sharechat.web.schemas import MadeRoom, RoomWithMembers
 
 log = structlog.get_logger()
 
@@ -27,7 +27,6 @@ ROOM_KEY_HEADER = "Sharechat-Room-Key"
 def rest(
     controller: Controller,
     repository: Repository,
-    queue: Queue,
     sources: Sources,
     admit_room: Callable[[str, Sequence[str], Sequence[str]], None],
 ) -> Blueprint:
@@ -41,7 +40,7 @@ def rest(
         key = secrets.token_urlsafe(24)
         await repository.create_room(room, _hash(key))
         log.info("room created", room=room.id)
-        response = _json({"roomId": room.id, "roomName": room.name})
+        response = _json(MadeRoom(room.id, room.name))
         response.headers[ROOM_KEY_HEADER] = key
         return response
 
@@ -50,7 +49,7 @@ def rest(
         id_ = parse_room_id(room_id)
         room = await repository.get_room(id_)
         members = await repository.get_members(id_)
-        return _json({"roomId": room.id, "roomName": room.name, "members": members})
+        return _json(RoomWithMembers(room.id, room.name, members))
 
     @api.delete("/room/<room_id>")
     async def delete_room(room_id: str) -> Response:
@@ -99,22 +98,6 @@ def rest(
             {"Upgrade": "websocket", "Connection": "Upgrade"},
         )
 
-    @api.get("/healthz")
-    async def healthz() -> Response:
-        async def check_queue() -> None:
-            queue.check()
-
-        states = {
-            "repository": await _state(repository.check),
-            "queue": await _state(check_queue),
-        }
-        healthy = all(state == "ok" for state in states.values())
-        response = _json({"status": "ok" if healthy else "unavailable", **states})
-        if not healthy:
-            response.status_code = 503
-            response.headers["Retry-After"] = str(RETRY_AFTER)
-        return response
-
     return api
 
 
@@ -125,14 +108,6 @@ def _hash(key: str) -> bytes:
 
 def _json(value: object) -> Response:
     return Response(to_json(value), content_type="application/json")
-
-
-async def _state(check: Callable[[], Awaitable[None]]) -> str:
-    try:
-        await check()
-    except UnavailableError as error:
-        return str(error)
-    return "ok"
 
 
 def _join(page: Sequence[Entry]) -> bytes:

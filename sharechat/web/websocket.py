@@ -4,6 +4,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import ExitStack
 from functools import partial
 
+import structlog
 from hypercorn.typing import ASGIReceiveCallable, ASGISendCallable
 from quart import Blueprint, websocket
 from quart.wrappers import Websocket
@@ -22,6 +23,9 @@ from sharechat.net.deflate import negotiate
 from sharechat.net.handover import find_handover
 from sharechat.web.asgi_connection import AsgiConnection
 from sharechat.web.peers import peer_of
+from sharechat.web.request_log import forget_request
+
+log = structlog.get_logger()
 
 EXTENSIONS = "Sec-WebSocket-Extensions"
 MEMBER_ID_HEADER = "Sharechat-Member-Id"
@@ -101,6 +105,9 @@ class WebsocketRoute:
             close = close_of(error) if offered else None
             if close is None:
                 raise
+            log.debug(
+                "refused", code=close.code, detail=close.reason, address=peer_of(session).address
+            )
             await _accept(session, subprotocol, partial(_close, close), ExitStack(), {})
 
     async def _let_in(self, session: Websocket, room_id: str, subprotocol: Subprotocol) -> None:
@@ -139,6 +146,7 @@ async def _accept(
             handover.take(Decoder(agreed, subprotocol.max_frame), serve, held.pop_all())
         else:
             await session.accept(headers, subprotocol.name)
+            forget_request()
             await serve(AsgiConnection(session, subprotocol.max_frame))
 
 

@@ -17,6 +17,7 @@ async def test_incoming_messages_leave_the_input_alone(address: str) -> None:
     async with client.join(address) as other, open_room(address, rows=10) as terminal:
         terminal.type("half a sent\x1b[D\x1b[D")
         await terminal.shows("> half a sent")
+        await terminal.until(lambda: terminal.cursor[0] == len("> half a se"))
         cursor = terminal.cursor
         for number in range(30):
             await other.say(f"interruption {number}")

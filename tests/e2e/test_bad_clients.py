@@ -61,6 +61,7 @@ def assert_unharmed(server: SharechatProcess, log_before: str) -> None:
         (get("foo"), 404),
         (get("http://[/api/healthz"), 404),
         (get("http://x/api/healthz"), 200),
+        (get("http://x"), 200),
         (get("*", method="OPTIONS"), 404),
         (get("a:80", method="CONNECT"), 404),
         (get("/api/healthz", "Cookie: \xff=;;==", "Authorization: Basic !!", "Range: x"), 200),

@@ -31,17 +31,33 @@ class Response(NamedTuple):
         return json.loads(self.body)
 
 
-def fetch(url: str, method: str = "GET", headers: Mapping[str, str] | None = None) -> Response:
-    """Send one HTTP request over a connection of its own, with https to a server of a test."""
+def fetch(
+    url: str,
+    method: str = "GET",
+    headers: Mapping[str, str] | None = None,
+    *,
+    source: str = "",
+) -> Response:
+    """Send one HTTP request over a connection of its own, from the address `source` if given.
+
+    An https URL is that of a server with a certificate of the tests.
+    """
     parts = urlsplit(url)
     assert parts.hostname is not None
     target = f"{parts.path}?{parts.query}" if parts.query else parts.path
+    here = (source, 0)
     connection = (
         http.client.HTTPSConnection(
-            parts.hostname, parts.port, timeout=DEADLINE, context=client_context()
+            parts.hostname,
+            parts.port,
+            timeout=DEADLINE,
+            source_address=here,
+            context=client_context(),
         )
         if parts.scheme == "https"
-        else http.client.HTTPConnection(parts.hostname, parts.port, timeout=DEADLINE)
+        else http.client.HTTPConnection(
+            parts.hostname, parts.port, timeout=DEADLINE, source_address=here
+        )
     )
     with contextlib.closing(connection):
         connection.request(method, target, headers=headers or {})

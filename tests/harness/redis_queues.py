@@ -52,7 +52,7 @@ def works(queue: RedisQueue) -> bool:
 async def until_failing(
     queue: RedisQueue, reason: str = "", *, clock: MockClock | None = None
 ) -> str:
-    """Wait until `check` fails with a text that contains `reason`; return that text.
+    """Wait until `check` fails for a cause whose text contains `reason`; return that text.
 
     With `clock`, hurry it: Redis does not answer, and only time has to pass.
     """
@@ -61,8 +61,8 @@ async def until_failing(
             try:
                 queue.check()
             except UnavailableError as error:
-                if reason in str(error):
-                    return str(error)
+                if reason in str(error.__cause__):
+                    return str(error.__cause__)
             # `check` only describes the present moment, so it has to be polled.
             if clock is None:
                 await trio.sleep(0.01)

@@ -104,6 +104,7 @@ async def test_a_server_without_file_descriptors_accepts_again_once_it_has_some(
     logs: list[EventDict],
 ) -> None:
     async with serving(make_server()) as address:
+        logs.clear()
         with trio.socket.socket() as client:
             with no_file_descriptors():
                 began = trio.current_time()

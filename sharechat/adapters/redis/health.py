@@ -2,6 +2,7 @@
 
 import structlog
 
+from sharechat.adapters.redis.protocol import ConnectionFailedError
 from sharechat.domain.errors import UnavailableError
 
 log = structlog.get_logger()
@@ -42,6 +43,11 @@ class Health:
         self._outage_logged = False
 
     def check(self) -> None:
-        """Return if the Queue works; raise UnavailableError, with the reason, if not."""
+        """Return if the Queue works; raise UnavailableError, caused by the reason, if not.
+
+        Clients may see the error's text, and the reason may name Redis' address.
+        """
         if self._reason is not None:
-            raise UnavailableError(f"The Queue is unavailable: {self._reason}.")
+            raise UnavailableError("The Queue is unavailable.") from ConnectionFailedError(
+                self._reason
+            )
