@@ -65,6 +65,7 @@ class Handover:
         linger: float = LINGER,
     ) -> None:
         self.socket = transport.socket  # Hypercorn asks it for the addresses of both ends.
+        self.secure = transport.secure
         self._transport = transport
         self._heartbeat = heartbeat
         self._timeout = timeout
