@@ -5,7 +5,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: run test unit-test int-test e2e-test browser-test hostile autobahn simulate simulate-breaks \
+.PHONY: run test test-all unit-test int-test e2e-test browser-test hostile autobahn simulate simulate-breaks \
 	lint types coverage bench screenshots api-docs measure-page lock clean
 
 run: $(VENV)/.installed
@@ -13,6 +13,18 @@ run: $(VENV)/.installed
 
 test: $(VENV)/.installed-test
 	$(BIN)/pytest
+
+# All tests on every Python that is there, each in an environment of its own.
+test-all: $(VENV)/.installed-test
+	@for version in 3.11 3.12 3.13 3.14; do \
+		if python=$$($(BIN)/uv python find --no-python-downloads --system $$version 2>/dev/null); \
+		then \
+			echo "Python $$version: $$python"; \
+			$(MAKE) --no-print-directory test PYTHON=$$python VENV=.venv-$$version || exit; \
+		else \
+			echo "There is no Python $$version here."; \
+		fi; \
+	done
 
 unit-test: $(VENV)/.installed-test
 	$(BIN)/pytest tests/unit

@@ -38,7 +38,7 @@ class Stores:
 
     repository: Repository
     queue: Queue
-    prepare: Callable[[], Awaitable[None]] = _nothing
+    prepare: Callable[[], Awaitable[object]] = _nothing
     clean_up: Callable[[], Awaitable[None]] = _nothing
 
 

@@ -26,6 +26,9 @@ class Settings:
 
     host: str = "127.0.0.1"
     port: int = 8080
+    unix: Path | None = None
+    certfile: Path | None = None
+    keyfile: Path | None = None
     allowed_origin: tuple[str, ...] = ()
     allowed_host: tuple[str, ...] = ()
     room_ttl: float = 24 * 3600
@@ -65,6 +68,8 @@ class Settings:
             raise click.UsageError(f"{named} makes no sense with --database-url: choose one.")
         if self.in_memory and self.data:
             raise click.UsageError("--in-memory makes no sense with --data: choose one.")
+        if self.keyfile and not self.certfile:
+            raise click.UsageError("--keyfile needs --certfile, the certificate of the key.")
         if self.workers > 1 and not self.database_url:
             raise click.UsageError(
                 "--workers needs --database-url and --redis-url: without them each process "
@@ -124,12 +129,32 @@ OPTIONS: Sequence[Callable[[], click.Option]] = (
         help="The port to listen on; 0 takes a free one.",
     ),
     _option(
+        "--unix",
+        envvar="SHARECHAT_UNIX",
+        type=click.Path(dir_okay=False, path_type=Path),
+        help="Listen on a Unix socket at this path instead of on --host and --port.",
+    ),
+    _option(
+        "--certfile",
+        envvar="SHARECHAT_CERTFILE",
+        type=click.Path(dir_okay=False, path_type=Path),
+        help="Speak TLS, with the certificate chain in this file (PEM). SIGHUP makes the server "
+        "read it again for new connections, instead of stopping it.",
+    ),
+    _option(
+        "--keyfile",
+        envvar="SHARECHAT_KEYFILE",
+        type=click.Path(dir_okay=False, path_type=Path),
+        help="The private key of the certificate (PEM, without a password); by default it is in "
+        "--certfile, too.",
+    ),
+    _option(
         "--allowed-origin",
         envvar="SHARECHAT_ALLOWED_ORIGIN",
         type=Origin(),
         multiple=True,
         help="An origin whose pages may use the server, besides the server's own host; "
-        "* allows all. Repeatable; the variable takes several, separated by spaces.",
+        "* allows all. Repeatable; the variable takes several, separated by spaces or commas.",
     ),
     _option(
         "--allowed-host",
@@ -138,7 +163,7 @@ OPTIONS: Sequence[Callable[[], click.Option]] = (
         multiple=True,
         help="A name that clients may reach the server by, without a port, besides localhost and "
         "IP addresses; * allows all. By default any name, except for connections to a loopback "
-        "address. Repeatable; the variable takes several, separated by spaces.",
+        "address. Repeatable; the variable takes several, separated by spaces or commas.",
     ),
     _option(
         "--database-url",
@@ -249,7 +274,7 @@ OPTIONS: Sequence[Callable[[], click.Option]] = (
         multiple=True,
         help="An address or network (10.0.0.0/8) of proxies whose X-Forwarded-For or "
         "Forwarded tells the client's address. Repeatable; the variable takes several, separated "
-        "by spaces.",
+        "by spaces or commas.",
     ),
     _option(
         "--no-page",
@@ -294,6 +319,7 @@ OPTIONS: Sequence[Callable[[], click.Option]] = (
 )
 
 
-def options() -> list[click.Parameter]:
-    """Return new instances of all options, as the parameters of a click command."""
-    return [make() for make in OPTIONS]
+def options(*names: str) -> list[click.Parameter]:
+    """Return new instances of the options with these names, or of all, for a click command."""
+    made: list[click.Parameter] = [make() for make in OPTIONS]
+    return [option for option in made if not names or option.name in names]

@@ -91,7 +91,14 @@ class Size(click.ParamType):  # type: ignore[type-arg]
         return int(number) * _SIZES.get(unit, 1)
 
 
-class Network(click.ParamType):  # type: ignore[type-arg]
+class _Listed(click.ParamType):  # type: ignore[type-arg]
+    """A type of which an environment variable may have several, by spaces or commas."""
+
+    def split_envvar_value(self, rv: str) -> list[str]:
+        return rv.replace(",", " ").split()
+
+
+class Network(_Listed):
     """An IP address or network."""
 
     name = "network"
@@ -126,7 +133,7 @@ def _is_origin(value: str) -> bool:
     return parts.scheme in ("http", "https") and host != "" and value.lower() == whole
 
 
-class Origin(click.ParamType):  # type: ignore[type-arg]
+class Origin(_Listed):
     """An origin as a browser sends it (RFC 6454), or * for all."""
 
     name = "origin"
@@ -137,7 +144,7 @@ class Origin(click.ParamType):  # type: ignore[type-arg]
         return value.lower()
 
 
-class Host(click.ParamType):  # type: ignore[type-arg]
+class Host(_Listed):
     """A name for this server, without a port, or * for any."""
 
     name = "name"

@@ -5,6 +5,8 @@ from collections.abc import Awaitable, Callable
 import structlog
 import trio
 
+from sharechat import systemd
+
 log = structlog.get_logger()
 
 
@@ -25,6 +27,7 @@ class Stop:
 
     def tell(self, *, at_once: bool = False) -> None:
         """Let the process stop; `at_once` if there is no use in draining first."""
+        systemd.notify(systemd.STOPPING)
         self._told.set()
         if at_once:
             self._at_once.set()

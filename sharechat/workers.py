@@ -5,12 +5,14 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AsyncExitStack
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AsyncExitStack, contextmanager
 from functools import partial
 
 import structlog
 import trio
+
+from sharechat import systemd
 
 log = structlog.get_logger()
 
@@ -45,13 +47,15 @@ def inherited_metrics(environment: Mapping[str, str]) -> socket.socket | None:
     return None if fd is None else socket.socket(fileno=int(fd))
 
 
-def stop_signals() -> list[signal.Signals]:
+def stop_signals(*, hangup: bool = True) -> list[signal.Signals]:
     """Return the signals that tell a process to stop.
 
     The end of a terminal (SIGHUP) does, unless it is ignored: `nohup` keeps a process running.
+    Without `hangup` SIGHUP means something else.
     """
-    hangup = [] if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN else [signal.SIGHUP]
-    return [signal.SIGTERM, signal.SIGINT, *hangup]
+    if not hangup or signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+        return [signal.SIGTERM, signal.SIGINT]
+    return [signal.SIGTERM, signal.SIGINT, signal.SIGHUP]
 
 
 async def parent_ended() -> None:
@@ -59,14 +63,45 @@ async def parent_ended() -> None:
     await trio.lowlevel.wait_readable(sys.stdin.fileno())
 
 
+class _Hangups:
+    """Passes SIGHUP on to the workers: to those that start after they are ready."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self._ready: set[trio.Process] = set()
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Pass signals on until cancelled."""
+        with trio.open_signal_receiver(signal.SIGHUP) as hangups:
+            task_status.started()
+            async for _ in hangups:
+                systemd.notify_reloading()
+                self.count += 1
+                for process in self._ready:
+                    process.send_signal(signal.SIGHUP)
+                systemd.notify(systemd.READY)
+
+    @contextmanager
+    def passed_on_to(self, process: trio.Process, *, since: int) -> Iterator[None]:
+        """Pass signals on to `process` in the block, and one at once if `count` was less."""
+        if since < self.count:
+            process.send_signal(signal.SIGHUP)
+        self._ready.add(process)
+        try:
+            yield
+        finally:
+            self._ready.remove(process)
+
+
 async def supervise(
     listener: socket.socket,
-    metrics: socket.socket | None,
     count: int,
     arguments: Sequence[str],
     started: Callable[[], None],
     *,
     drain_delay: float = 0,
+    pass_on_hangups: bool = False,
+    metrics: socket.socket | None = None,
 ) -> int:
     """Run `count` workers until one of `stop_signals` comes; return the exit code.
 
@@ -74,13 +109,14 @@ async def supervise(
     `inherited_listener`. Calls `started()` once all workers are ready. A worker that ends is
     started again; but if a worker ends before it was ever ready, all others are stopped and
     its exit code is returned. On a signal, and if cancelled, the workers are told to stop and
-    this function waits for them: `drain_delay` seconds longer than a worker takes to stop.
-
-    Shows the metrics of all workers on `metrics`, if that is given.
+    this function waits for them: `drain_delay` seconds longer than a worker takes to stop. With
+    `pass_on_hangups` SIGHUP is not one of them, but goes to the workers. With `metrics`, a
+    listening socket, it shows on that the metrics of all workers.
     """
     inherited = [{_LISTEN_FD: listener.fileno()} for _ in range(count)]
+    run = partial(_supervise, inherited, arguments, started, drain_delay, pass_on_hangups)
     if metrics is None:
-        return await _supervise(inherited, arguments, started, drain_delay)
+        return await run()
     # What a server does not use is not imported.
     from sharechat.adapters.prometheus import WorkerMetrics
 
@@ -89,7 +125,7 @@ async def supervise(
             fds[_METRICS_FD] = sock.fileno()
         async with trio.open_nursery() as nursery:
             nursery.start_soon(shown.serve, metrics)
-            exit_code = await _supervise(inherited, arguments, started, drain_delay)
+            exit_code = await run()
             nursery.cancel_scope.cancel()
     return exit_code
 
@@ -99,14 +135,16 @@ async def _supervise(
     arguments: Sequence[str],
     started: Callable[[], None],
     drain_delay: float,
+    pass_on_hangups: bool,
 ) -> int:
     """Do what `supervise` does; `inherited` has the sockets of each worker."""
     exit_codes: list[int] = []
-    with trio.open_signal_receiver(*stop_signals()) as signals:
+    hangups = _Hangups()
+    with trio.open_signal_receiver(*stop_signals(hangup=not pass_on_hangups)) as signals:
         async with trio.open_nursery() as nursery:
 
             async def keep_running(fds: Mapping[str, int], ready: trio.Event) -> None:
-                code = await _keep_running(fds, arguments, ready, drain_delay)
+                code = await _keep_running(fds, arguments, ready, drain_delay, hangups)
                 exit_codes.append(code)
                 nursery.cancel_scope.cancel()
 
@@ -115,23 +153,32 @@ async def _supervise(
                     await event.wait()
                 started()
 
+            if pass_on_hangups:
+                await nursery.start(hangups.run)
+            nursery.start_soon(systemd.keep_watchdog_quiet)
             events = [trio.Event() for _ in inherited]
             for fds, event in zip(inherited, events, strict=True):
                 nursery.start_soon(keep_running, fds, event)
             nursery.start_soon(announce, events)
             await anext(signals)
+            systemd.notify(systemd.STOPPING)
             nursery.cancel_scope.cancel()
     return max(exit_codes, default=0)
 
 
 async def _keep_running(
-    inherited: Mapping[str, int], arguments: Sequence[str], ready: trio.Event, drain_delay: float
+    inherited: Mapping[str, int],
+    arguments: Sequence[str],
+    ready: trio.Event,
+    drain_delay: float,
+    hangups: _Hangups,
 ) -> int:
     """Run one worker, restarting it when it ends.
 
     `inherited` has the sockets that it gets, by the environment variable that tells their number.
     Sets `ready` once the worker is ready. Returns its exit code if it ends before that.
     """
+    theirs = {name: value for name, value in os.environ.items() if name not in systemd.OURS}
     start = partial(
         trio.run_process,
         [sys.executable, "-m", "sharechat", *arguments],
@@ -139,11 +186,12 @@ async def _keep_running(
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         pass_fds=list(inherited.values()),
-        env={**os.environ, **{name: str(fd) for name, fd in inherited.items()}},
+        env={**theirs, **{name: str(fd) for name, fd in inherited.items()}},
         check=False,
         deliver_cancel=partial(_terminate, patience=drain_delay + _STOP_TIMEOUT),
     )
     while True:
+        before = hangups.count
         # The pipes outlast the worker: one that was told to stop would take the end of its input
         # for the end of this process, and not drain.
         async with AsyncExitStack() as pipes, trio.open_nursery() as nursery:
@@ -154,7 +202,10 @@ async def _keep_running(
             await pipes.enter_async_context(process.stdout)
             if await process.stdout.receive_some():
                 ready.set()
-            exit_code = await process.wait()
+                with hangups.passed_on_to(process, since=before):
+                    exit_code = await process.wait()
+            else:
+                exit_code = await process.wait()
         if not ready.is_set():
             return exit_code
         log.error("worker ended, restarting it", pid=process.pid, exit_code=exit_code)

@@ -30,6 +30,8 @@ class Connect:
     text_bytes: int
     timeout: float
     """Seconds."""
+    secure: bool = False
+    """Whether to speak TLS."""
 
 
 @dataclass(frozen=True)

@@ -73,7 +73,14 @@ class Fleet:
             shares[worker].append(spec)
         per_worker = max(1, concurrency // count)
         commands = [
-            Connect(self._target.address, share, per_worker, self._text_bytes, timeout)
+            Connect(
+                self._target.address,
+                share,
+                per_worker,
+                self._text_bytes,
+                timeout,
+                self._target.secure,
+            )
             for share in shares
         ]
         replies = self._ask(commands, Connected, timeout)

@@ -1,7 +1,9 @@
 """One member in a client process: its socket, what it heard, and what it has in flight."""
 
 import json
+import select
 import socket
+import ssl
 from collections import deque
 from time import monotonic
 
@@ -32,6 +34,7 @@ class Member:
         "_rest",
         "first_id",
         "frame",
+        "has_asked",
         "heard",
         "is_open",
         "last_heard_at",
@@ -42,14 +45,18 @@ class Member:
         "spec",
     )
 
-    def __init__(self, spec: MemberSpec, text_bytes: int) -> None:
-        """Prepare a member whose chat messages are `text_bytes` long."""
+    def __init__(
+        self, spec: MemberSpec, text_bytes: int, context: ssl.SSLContext | None = None
+    ) -> None:
+        """Prepare a member whose chat messages are `text_bytes` long; with a context, over TLS."""
         self.spec = spec
         self.heard = 0
         self.sent = 0
         self.first_id: str | None = None
         self.last_heard_at = 0.0
         self.recorded: list[bytes] | None = [] if spec.records else None
+        self.has_asked = False
+        """Whether it has sent the request that joins the room."""
         self.is_open = False
         self.sent_at: deque[float] = deque()
         """When each message in flight was sent, oldest first."""
@@ -59,6 +66,8 @@ class Member:
         self.frame = masked_frame(TEXT, self._marker.ljust(text_bytes, b"."))
         self.sock = socket.socket()
         self.sock.setblocking(False)
+        if context is not None:
+            self.sock = context.wrap_socket(self.sock, do_handshake_on_connect=False)
         self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         if not spec.reads:
             self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _SMALL_BUFFER)
@@ -67,18 +76,31 @@ class Member:
         """Start connecting; the socket becomes writable once that has succeeded or failed."""
         self.sock.connect_ex(address)
 
-    def send_handshake(self, address: tuple[str, int]) -> None:
-        """Send the request that joins the room, once the socket is writable."""
-        if error := self.sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
-            raise ClosedError(f"cannot connect: error {error}")
-        host = f"{address[0]}:{address[1]}"
-        self.sock.send(handshake(host, f"/api/serve/{self.spec.room}"))
+    def go_on_connecting(self, address: tuple[str, int]) -> int:
+        """Go on once the socket is ready, until the request that joins the room has been sent.
+
+        Returns what of epoll to wait for next.
+        """
+        if number := self.sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
+            raise ClosedError(f"cannot connect: error {number}")
+        try:
+            if isinstance(self.sock, ssl.SSLSocket):
+                self.sock.do_handshake()
+            self.sock.send(handshake(f"{address[0]}:{address[1]}", f"/api/serve/{self.spec.room}"))
+        except ssl.SSLWantReadError:
+            return select.EPOLLIN
+        except ssl.SSLWantWriteError:
+            return select.EPOLLOUT
+        except OSError as error:
+            raise ClosedError(str(error)) from error
+        self.has_asked = True
+        return select.EPOLLIN
 
     def read(self) -> list[float]:
         """Read once; return the seconds since sending of each own message that came back."""
         try:
             data = self.sock.recv(_RECV_BYTES)
-        except BlockingIOError:
+        except (BlockingIOError, ssl.SSLWantReadError):
             return []
         except OSError as error:
             raise ClosedError(str(error)) from error

@@ -9,6 +9,8 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
+from sharechat.bench.wire import trusting_context
+
 _TIMEOUT = 60
 """Seconds that any one read from the server may take."""
 _READ_BYTES = 1 << 18
@@ -31,27 +33,31 @@ class Target:
 
     host: str
     port: int
+    secure: bool = False
+    """Whether it speaks TLS."""
 
     @classmethod
     def parse(cls, url: str, *, may_be_remote: bool = False) -> "Target":
-        """Return the target at `url`; a missing scheme means http, a missing port 80.
+        """Return the target at `url`; a missing scheme means http, a missing port 80, or
+        443 for https.
 
-        Raises ValueError if that is not an http URL, RemoteTargetError if its host is not a
+        Raises ValueError if that is no http or https URL, RemoteTargetError if its host is not a
         loopback address and `may_be_remote` is false, OSError if the host has no address.
         """
         parts = urlsplit(url if "://" in url else f"http://{url}")
-        if parts.scheme != "http" or not parts.hostname:
+        if parts.scheme not in ("http", "https") or not parts.hostname:
             raise ValueError(f"{url} is not a URL like http://127.0.0.1:8080.")
-        *_, address = socket.getaddrinfo(
-            parts.hostname, parts.port or 80, socket.AF_INET, socket.SOCK_STREAM
-        )[0]
-        host, port = str(address[0]), int(address[1])
+        secure = parts.scheme == "https"
+        port = parts.port or (443 if secure else 80)
+        found = socket.getaddrinfo(parts.hostname, port, socket.AF_INET, socket.SOCK_STREAM)
+        *_, address = found[0]
+        host = str(address[0])
         if not may_be_remote and not ipaddress.ip_address(host).is_loopback:
             raise RemoteTargetError(
                 f"{parts.hostname} is another machine. If you may load it, "
                 "confirm that with --i-own-this-server."
             )
-        return cls(host, port)
+        return cls(host, port, secure)
 
     @property
     def address(self) -> tuple[str, int]:
@@ -90,7 +96,13 @@ class Target:
 
     @contextmanager
     def _request(self, method: str, path: str) -> Iterator[http.client.HTTPResponse]:
-        connection = http.client.HTTPConnection(self.host, self.port, timeout=_TIMEOUT)
+        connection = (
+            http.client.HTTPSConnection(
+                self.host, self.port, timeout=_TIMEOUT, context=trusting_context()
+            )
+            if self.secure
+            else http.client.HTTPConnection(self.host, self.port, timeout=_TIMEOUT)
+        )
         with closing(connection):
             connection.request(method, path, headers={"Connection": "close"})
             yield connection.getresponse()

@@ -14,7 +14,7 @@ from time import monotonic
 
 from sharechat.bench.commands import Connect, Connected, Drain, Drained, Talk, Talked
 from sharechat.bench.member import ClosedError, Member
-from sharechat.bench.wire import message_payloads
+from sharechat.bench.wire import message_payloads, trusting_context
 
 _MAX_EVENTS = 128
 """Events per poll."""
@@ -62,20 +62,19 @@ class Worker:
         """Serve the sockets until `done()`, or until `deadline` (monotonic seconds)."""
         poll, members = self._epoll.poll, self._members
         while not done() and (left := deadline - monotonic()) > 0:
-            for fd, event in poll(min(left, _TICK), _MAX_EVENTS):
+            for fd, _ in poll(min(left, _TICK), _MAX_EVENTS):
                 if member := members.get(fd):
                     try:
-                        self._handle(member, fd, event)
+                        self._handle(member, fd)
                     except ClosedError as error:
                         self._drop(member, fd, str(error))
 
     def _poll_for(self, deadline: float) -> None:
         self._poll_until(lambda: False, deadline)
 
-    def _handle(self, member: Member, fd: int, event: int) -> None:
-        if event & select.EPOLLOUT:
-            member.send_handshake(self._address)
-            self._epoll.modify(fd, select.EPOLLIN)
+    def _handle(self, member: Member, fd: int) -> None:
+        if not member.has_asked:
+            self._epoll.modify(fd, member.go_on_connecting(self._address))
             return
         if not member.spec.reads and member.first_id is not None:
             # Errors and hang-ups are all that epoll still reports for this socket.
@@ -101,6 +100,7 @@ class Worker:
 
     def _connect(self, command: Connect) -> Connected:
         self._address = command.address
+        context = trusting_context() if command.secure else None
         deadline = monotonic() + command.timeout
         specs = iter(command.specs)
         new: list[Member] = []
@@ -108,7 +108,7 @@ class Worker:
 
         def connect_more() -> bool:
             while len(self._joining) < command.concurrency and (spec := next(specs, None)):
-                member = Member(spec, command.text_bytes)
+                member = Member(spec, command.text_bytes, context)
                 fd = member.sock.fileno()
                 self._members[fd] = self._joining[fd] = member
                 new.append(member)

@@ -18,18 +18,17 @@ from hypercorn.typing import ConnectionState
 from hypercorn.utils import wrap_app
 
 from sharechat.domain.errors import TooManyConnectionsError
-from sharechat.domain.outcomes import RETRY_AFTER, TOO_MANY
+from sharechat.domain.outcomes import RETRY_AFTER, TOO_MANY, problem_json
 from sharechat.domain.telemetry import SILENT, Part, Telemetry
 from sharechat.net.admission import Admission
+from sharechat.net.certificate import Certificate
 from sharechat.net.handover import HTTP_TIMEOUT, Asgi, Handover, answering_handshakes, in_state
 from sharechat.net.heartbeat import Heartbeat
 from sharechat.net.http1 import Http1Server
+from sharechat.net.tls_transport import NotTlsError, TlsTransport
 from sharechat.net.transport import GONE, Transport
 
 log = structlog.get_logger()
-
-BACKLOG = 4096
-"""How many connections may wait to be accepted: a whole room that comes back at once."""
 
 KERNEL_BUFFER = 1 << 18
 """Bytes that the kernel holds for a client and has not sent yet; by default it takes 4 MB.
@@ -41,6 +40,9 @@ that is far away, so that a fast one gets as much as its connection can carry.
 GRACE = 1
 """Seconds that connections get to end after their members have left."""
 
+HANDSHAKE_TIMEOUT = 10
+"""Seconds that a TLS handshake may take."""
+
 _BODY = TOO_MANY.to_json(str(TooManyConnectionsError()))
 _TOO_MANY = (
     f"HTTP/1.1 {TOO_MANY.status} Too Many Requests\r\nRetry-After: {RETRY_AFTER}\r\n"
@@ -48,24 +50,14 @@ _TOO_MANY = (
     f"Content-Length: {len(_BODY)}\r\n\r\n"
 ).encode() + _BODY
 
+_BODY = problem_json(400, "about:blank", "Bad Request", "This port speaks TLS: use https or wss.")
+_USE_TLS = (
+    "HTTP/1.1 400 Bad Request\r\n"
+    "Connection: close\r\nContent-Type: application/problem+json\r\n"
+    f"Content-Length: {len(_BODY)}\r\n\r\n"
+).encode() + _BODY
+
 _OUT_OF_RESOURCES = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
-
-
-def bind(host: str, port: int) -> socket.socket:
-    """Return a socket that listens on host and port. Raises OSError."""
-    family, type_, proto, _, address = socket.getaddrinfo(
-        host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-    )[0]
-    sock = socket.socket(family, type_, proto)
-    try:
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        sock.bind(address)
-        sock.listen(BACKLOG)
-        sock.setblocking(False)
-    except OSError:
-        sock.close()
-        raise
-    return sock
 
 
 async def serve(
@@ -77,6 +69,7 @@ async def serve(
     drain: Callable[[], Awaitable[object]],
     started: Callable[[], None] = lambda: None,
     http_timeout: float = HTTP_TIMEOUT,
+    certificate: Certificate | None = None,
     telemetry: Telemetry = SILENT,
 ) -> None:
     """Serve `app` on a listening socket until `until()` returns, then drain.
@@ -84,10 +77,10 @@ async def serve(
     `started()` is called once connections are accepted. To drain, no more are accepted,
     `drain()` makes the members leave, and the other connections get a moment to end.
     Cancelling ends every connection at once. `listener` is closed in any case.
-    `http_timeout` is the `timeout` of each Handover.
+    `http_timeout` is the `timeout` of each Handover. With a certificate it speaks TLS.
     """
     with listener:
-        connections = _Connections(app, admission, http_timeout, telemetry)
+        connections = _Connections(app, admission, http_timeout, certificate, telemetry)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(connections.heartbeat.run)
             async with trio.open_nursery() as accepting:
@@ -106,9 +99,15 @@ class _Connections:
     """All open connections, each served by a task of its own that lasts as long."""
 
     def __init__(
-        self, app: Asgi, admission: Admission, http_timeout: float, telemetry: Telemetry
+        self,
+        app: Asgi,
+        admission: Admission,
+        http_timeout: float,
+        certificate: Certificate | None,
+        telemetry: Telemetry,
     ) -> None:
         self.heartbeat = Heartbeat()
+        self._certificate = certificate
         self._telemetry = telemetry
         self._http_timeout = http_timeout
         self._app = wrap_app(answering_handshakes(app), 0, "asgi")
@@ -135,10 +134,15 @@ class _Connections:
 
     async def serve(self, sock: socket.socket, address: str) -> None:
         """Serve one accepted connection to its end, and close it, whatever happens."""
-        transport = Transport(sock)
+        try:
+            transport = self._make_transport(sock)
+        except OSError:
+            sock.close()  # The peer has gone already.
+            return
         self._open.add(transport)
         try:
             with self._admission.admit_connection(address):
+                await _shake_hands(transport)
                 handover = Handover(
                     transport,
                     self.heartbeat,
@@ -150,7 +154,9 @@ class _Connections:
             self._telemetry.refused(TOO_MANY)
             log.debug("refused", status=TOO_MANY.status, problem=TOO_MANY.slug, address=address)
             await _turn_away(transport)
-        except* GONE:
+        except* NotTlsError:
+            await _ask_for_tls(transport)
+        except* (*GONE, trio.TooSlowError):
             pass  # The peer went before it could be answered.
         except* (UnicodeDecodeError, LocalProtocolError):
             # Hypercorn may not expect some bytes.
@@ -165,17 +171,45 @@ class _Connections:
             if self._context.terminated.is_set() and not self._open:
                 self._all_ended.set()
 
+    def _make_transport(self, sock: socket.socket) -> Transport:
+        """Raises OSError."""
+        if self._certificate is None:
+            return Transport(sock)
+        return TlsTransport(sock, self._certificate.context)
+
     async def _serve_http(self, handover: Handover) -> None:
         state = ConnectionState(in_state(handover))
         # It asks nothing of its stream that a Handover does not have.
         await Http1Server(self._app, self._config, self._context, state, handover)  # type: ignore[arg-type]
 
 
+async def _shake_hands(transport: Transport) -> None:
+    """Do the TLS handshake, if there is to be one.
+
+    Raises NotTlsError, TooSlowError, BrokenResourceError and ClosedResourceError.
+    """
+    if isinstance(transport, TlsTransport):
+        with trio.fail_after(HANDSHAKE_TIMEOUT):
+            await transport.handshake()
+
+
 async def _turn_away(transport: Transport) -> None:
-    with suppress(*GONE):
+    with suppress(*GONE, NotTlsError), trio.move_on_after(3 * GRACE):
+        await _shake_hands(transport)
         transport.write(_TOO_MANY)
         await transport.drain()
         await transport.aclose(GRACE)
+
+
+async def _ask_for_tls(transport: Transport) -> None:
+    assert isinstance(transport, TlsTransport)
+    plain = transport.without_tls()
+    try:
+        with suppress(*GONE), trio.move_on_after(3 * GRACE):
+            plain.write(_USE_TLS)
+            await plain.aclose(GRACE)
+    finally:
+        plain.close()
 
 
 async def _accept(
@@ -187,12 +221,14 @@ async def _accept(
         try:
             sock, address = listener.accept()
             sock.setblocking(False)
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, KERNEL_BUFFER)
+            if sock.family != socket.AF_UNIX:
+                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, KERNEL_BUFFER)
         except OSError as error:
             if error.errno in _OUT_OF_RESOURCES:
                 log.warning("cannot accept", reason=error.strerror)
                 await trio.sleep(0.1)
             # Any other error concerns a connection that ended before it was accepted.
             continue
-        nursery.start_soon(connections.serve, sock, address[0])
+        # Over a Unix socket the address is empty.
+        nursery.start_soon(connections.serve, sock, address[0] if address else "")

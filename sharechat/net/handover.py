@@ -68,6 +68,7 @@ class Handover:
     ) -> None:
         self.socket = transport.socket  # Hypercorn asks it for the addresses of both ends.
         self.telemetry = telemetry
+        self.secure = transport.secure
         self._transport = transport
         self._heartbeat = heartbeat
         self._timeout = timeout

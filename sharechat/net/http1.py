@@ -47,7 +47,7 @@ class Http1Server(TCPServer):
                     self.context,
                     task_group,
                     ConnectionState(self.state),
-                    False,
+                    self.stream.secure,
                     client,
                     server,
                     self.protocol_send,
@@ -140,7 +140,7 @@ class _Handshake:
         scope: Any = {
             "type": "websocket",
             "asgi": {"spec_version": "2.3", "version": "3.0"},
-            "scheme": "ws",
+            "scheme": "wss" if protocol.ssl else "ws",
             "http_version": "1.1",
             "path": unquote(path.decode("ascii")),
             "raw_path": path,

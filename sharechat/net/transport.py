@@ -34,6 +34,9 @@ class Transport:
     `close` or `abort` has been called.
     """
 
+    secure = False
+    """Whether it is encrypted."""
+
     def __init__(self, sock: socket.socket, *, stall_timeout: float = STALL_TIMEOUT) -> None:
         self.socket = sock
         self.closing = False
@@ -43,6 +46,8 @@ class Transport:
         self.backlog = 0
         """How many bytes wait in the buffer. To be read only."""
         self._flushed = 0
+        # Bytes at the head of the buffer that must follow what has gone, whatever is dropped.
+        self._begun = 0
         # A list, since an empty deque takes 600 bytes more, for each idle member.
         self._outgoing: list[memoryview] = []
 
@@ -64,9 +69,8 @@ class Transport:
     async def read(self, max_bytes: int) -> bytes:
         """Wait for bytes and return them, b"" at the end. Cancelling loses nothing."""
         while True:
-            self._check()
             # There nearly always is nothing yet, so trying first would cost a system call.
-            await trio.lowlevel.wait_readable(self.socket)
+            await self.wait_readable()
             try:
                 return self.read_nowait(max_bytes)
             except trio.WouldBlock:
@@ -99,29 +103,38 @@ class Transport:
                 return
             except OSError as error:
                 raise trio.BrokenResourceError(str(error)) from error
-            self.backlog -= sent
-            self._flushed += sent
-            for index, chunk in enumerate(chunks):
-                if sent < len(chunk):
-                    self._outgoing[: index + 1] = [chunk[sent:]]
-                    return
-                sent -= len(chunk)
-            del self._outgoing[: len(chunks)]
+            self._remove(sent)
+            if sent < sum(map(len, chunks)):
+                return
+
+    def _remove(self, sent: int) -> None:
+        """Remove the first `sent` bytes from the buffer, since they have gone."""
+        self.backlog -= sent
+        self._flushed += sent
+        for index, chunk in enumerate(self._outgoing):
+            if sent < len(chunk):
+                self._outgoing[: index + 1] = [chunk[sent:]]
+                return
+            sent -= len(chunk)
+        self._outgoing.clear()
 
     def drop_unsent(self, boundary: Callable[[bytes, int], int]) -> None:
         """Drop what waits in the buffer, except for the rest of a frame that has been begun.
 
         `boundary(frames, sent)` returns where that frame ends.
         """
-        if self._outgoing:
-            first = self._outgoing[0]
-            frames = cast(bytes, first.obj)
-            sent = len(frames) - len(first)
-            rest = memoryview(frames)[sent : boundary(frames, sent)]
-            self._outgoing.clear()
-            self.backlog = len(rest)
-            if rest:
-                self._outgoing.append(rest)
+        kept = []
+        begun = self._begun
+        for chunk in self._outgoing:
+            frames = cast(bytes, chunk.obj)
+            sent = len(frames) - len(chunk)
+            if rest := chunk[: boundary(frames, min(sent + begun, len(frames))) - sent]:
+                kept.append(rest)
+            begun -= len(chunk)
+            if begun <= 0:
+                break
+        self._outgoing = kept
+        self.backlog = sum(map(len, kept))
 
     async def drain(self, stall_timeout: float | None = None) -> None:
         """Wait until the buffer is empty.

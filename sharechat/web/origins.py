@@ -35,7 +35,8 @@ def install(app: Quart, allowed_origins: Collection[str], allowed_hosts: Collect
                 HOST_NOT_ALLOWED, f"This server is not known as {host}; see --allowed-host."
             )
         origin = sent.headers.get("Origin")
-        if not (safe or is_allowed(origin, host, allowed_origins)):
+        secure = sent.scheme in ("https", "wss")
+        if not (safe or is_allowed(origin, host, allowed_origins, secure=secure)):
             raise ProblemError(ORIGIN_NOT_ALLOWED, f"Pages of {origin} may not use this server.")
 
     @app.before_request
@@ -71,12 +72,16 @@ def _share(response: Response, allowed: Collection[str]) -> None:
         response.headers["Access-Control-Allow-Headers"] = "Authorization"
 
 
-def is_allowed(origin: str | None, host: str, allowed: Collection[str]) -> bool:
+def is_allowed(
+    origin: str | None, host: str, allowed: Collection[str], *, secure: bool = False
+) -> bool:
     """Return whether a handshake or a change with these Origin and Host headers is accepted.
 
     A client without an Origin is not a browser (RFC 6455, section 10.2); it is accepted, since
-    it could claim any origin. `host` is the name that the client uses for this server. The
-    scheme is not compared, because TLS may end in front of the server.
+    it could claim any origin. `host` is the name that the client uses for this server, and
+    `secure` tells that TLS ends in this process. Then a page that came in the clear, and may be
+    anybody's, is no page of this server. Otherwise TLS may end in front of it, and the scheme is
+    not compared.
     """
     if origin is None or "*" in allowed or origin.lower() in allowed:
         return True
@@ -86,6 +91,7 @@ def is_allowed(origin: str | None, host: str, allowed: Collection[str]) -> bool:
         default = _DEFAULT_PORTS.get(theirs.scheme)
         return (
             default is not None
+            and (theirs.scheme == "https" or not secure)
             and theirs.hostname is not None
             and theirs.hostname == ours.hostname
             and (theirs.port or default) == (ours.port or default)

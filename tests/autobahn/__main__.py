@@ -15,7 +15,7 @@ from pathlib import Path
 
 import trio
 
-from sharechat.net.acceptor import bind
+from sharechat.net.listeners import bind
 from tests.autobahn import echo
 
 SUITE = "autobahntestsuite==25.10.1"

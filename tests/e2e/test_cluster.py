@@ -10,6 +10,7 @@ from trio_websocket import ConnectionRejected
 from tests.harness.cluster import Cluster, Pair, assert_heard_without_gaps, listen
 from tests.harness.deadline import DEADLINE
 from tests.harness.http import fetch, history, make_room, members
+from tests.harness.postgres_clients import as_url, new_database
 from tests.harness.process import BIN, environment
 from tests.harness.talker import join
 
@@ -75,11 +76,23 @@ async def test_deleting_a_room_closes_its_members_on_every_process(pair: Pair) -
         nursery.cancel_scope.cancel()
 
 
-def test_migrate_may_run_on_its_own_and_again(servers: Cluster) -> None:
-    for _ in range(2):
-        command = [str(BIN / "sharechat"), "migrate", *servers.flags]
-        done = subprocess.run(command, env=environment(), capture_output=True, timeout=DEADLINE)
-        assert (done.returncode, done.stderr) == (0, b"")
+async def test_migrate_needs_the_database_alone_may_run_again_and_says_what_it_did(
+    servers: Cluster,
+) -> None:
+    def run(url: str) -> str:
+        command = [str(BIN / "sharechat"), "migrate", "--database-url", url]
+        done = subprocess.run(
+            command, env=environment(), capture_output=True, timeout=DEADLINE, text=True
+        )
+        assert (done.returncode, done.stderr) == (0, "")
+        return done.stdout
+
+    async with new_database(servers.postgres.url) as empty:
+        assert (await trio.to_thread.run_sync(run, as_url(empty))).startswith(
+            "Applied 0001_tables, "
+        )
+        again = await trio.to_thread.run_sync(run, as_url(empty))
+        assert again == "There was nothing to do. The schema is up to date.\n"
 
 
 @pytest.mark.parametrize(

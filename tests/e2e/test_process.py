@@ -74,6 +74,20 @@ def test_help_lists_every_option_with_its_variable() -> None:
     assert re.search(r"\d+\.\d+", run("--version").stdout)
 
 
+def test_the_bare_command_shows_its_help() -> None:
+    shown = run()
+    assert shown.returncode == 0
+    assert shown.stdout == run("--help").stdout
+    assert "migrate" in shown.stdout
+
+
+def test_migrate_shows_its_own_flags_only() -> None:
+    shown = run("migrate", "--help").stdout
+    assert "--database-url" in shown
+    assert "REDIS_URL" not in shown
+    assert "--port" not in shown
+
+
 def test_a_port_in_use_is_refused(server: SharechatProcess) -> None:
     assert_refused("--port", str(server.port), naming=f"127.0.0.1:{server.port}")
     assert fetch(f"{server.url}/api/healthz").status == 200
@@ -81,12 +95,12 @@ def test_a_port_in_use_is_refused(server: SharechatProcess) -> None:
 
 def test_environment_variables_set_options_and_flags_override_them() -> None:
     env = {
-        "SHARECHAT_ALLOWED_ORIGIN": "https://one.example https://two.example",
+        "SHARECHAT_ALLOWED_ORIGIN": "https://one.example, https://two.example https://three.example",
         "SHARECHAT_LOG_JSON": "1",
         "SHARECHAT_PORT": "1",
     }
     with SharechatProcess("--log-level", "info", env=env) as server:
-        for origin in ("https://one.example", "https://two.example"):
+        for origin in ("https://one.example", "https://two.example", "https://three.example"):
             answer = fetch(f"{server.url}/api/room", "POST", {"Origin": origin})
             assert answer.headers["Access-Control-Allow-Origin"] == origin
         assert server.stop() == 0

@@ -12,7 +12,7 @@ import pytest
 import structlog
 
 from sharechat import cli
-from sharechat.net import acceptor
+from sharechat.net import listeners
 
 
 class AssertRefused(Protocol):
@@ -29,7 +29,7 @@ def _assert_refused(
         pytest.fail("the settings were accepted")
 
     # The next step once the settings are accepted; `main` would serve until a signal comes.
-    monkeypatch.setattr(acceptor, "bind", accepted)
+    monkeypatch.setattr(listeners, "bind", accepted)
 
     def assert_refused(*flags: str, naming: str) -> None:
         monkeypatch.setattr(sys, "argv", ["sharechat", "serve", *flags])
@@ -90,6 +90,9 @@ def _assert_refused(
         ("--log-level", "loud"),
         ("--workers", "0"),
         ("--workers", "2"),
+        ("--keyfile", "key.pem"),
+        ("--certfile", "."),
+        ("--unix", "."),
         ("--database-url", "mysql://localhost/x"),
         ("--redis-url", "http://localhost"),
         ("--no-such-flag", "x"),
@@ -146,7 +149,9 @@ def test_no_error_shows_a_part_of_a_password(
     """Some of the URLs are valid; nothing listens where they lead to."""
     database, rest = urls
     flags = ["--redis-url", rest] if "://" in rest else [rest]
-    monkeypatch.setattr(sys, "argv", ["sharechat", "migrate", "--database-url", database, *flags])
+    monkeypatch.setattr(
+        sys, "argv", ["sharechat", "serve", "--port", "0", "--database-url", database, *flags]
+    )
     with pytest.raises(SystemExit) as caught:
         cli.main()
     structlog.reset_defaults()

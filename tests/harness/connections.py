@@ -93,8 +93,8 @@ class _PeerClient:
 
 
 @asynccontextmanager
-async def direct() -> AsyncIterator[Ends]:
-    async with websockets(buffers=SMALL) as (connection, peer):
+async def direct(*, secure: bool) -> AsyncIterator[Ends]:
+    async with websockets(buffers=SMALL, secure=secure) as (connection, peer):
         yield Ends(connection, _PeerClient(peer))
 
 
@@ -209,7 +209,8 @@ def _code_and_reason(close: Close | None) -> tuple[int, str]:
 
 
 ADAPTERS: dict[str, Connect] = {
-    "direct": direct,
+    "direct": partial(direct, secure=False),
+    "direct, over TLS": partial(direct, secure=True),
     "asgi": asgi,
     "fake": partial(fake, slow=False),
     "slow fake": partial(fake, slow=True),

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 from tests.harness.deadline import DEADLINE
+from tests.harness.tls import client_context
 
 Json = dict[str, Any]
 
@@ -37,12 +38,26 @@ def fetch(
     *,
     source: str = "",
 ) -> Response:
-    """Send one HTTP request over a connection of its own, from the address `source` if given."""
+    """Send one HTTP request over a connection of its own, from the address `source` if given.
+
+    An https URL is that of a server with a certificate of the tests.
+    """
     parts = urlsplit(url)
     assert parts.hostname is not None
     target = f"{parts.path}?{parts.query}" if parts.query else parts.path
-    connection = http.client.HTTPConnection(
-        parts.hostname, parts.port, timeout=DEADLINE, source_address=(source, 0)
+    here = (source, 0)
+    connection = (
+        http.client.HTTPSConnection(
+            parts.hostname,
+            parts.port,
+            timeout=DEADLINE,
+            source_address=here,
+            context=client_context(),
+        )
+        if parts.scheme == "https"
+        else http.client.HTTPConnection(
+            parts.hostname, parts.port, timeout=DEADLINE, source_address=here
+        )
     )
     with contextlib.closing(connection):
         connection.request(method, target, headers=headers or {})

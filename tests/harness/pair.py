@@ -15,10 +15,12 @@ from sharechat.domain.telemetry import SILENT, Telemetry
 from sharechat.net.decoder import Decoder
 from sharechat.net.deflate import negotiate
 from sharechat.net.direct_connection import CLOSE_TIMEOUT, DirectConnection
+from sharechat.net.tls_transport import TlsTransport
 from sharechat.net.transport import STALL_TIMEOUT, Transport
 from tests.harness.deadline import DEADLINE
 from tests.harness.drafts import chat
 from tests.harness.peer import Peer
+from tests.harness.tls import ClientStream, TlsStream, server_context
 
 OFFER = "permessage-deflate; client_max_window_bits=15; server_max_window_bits=15"
 """The compression that both ends agree on, where a test wants it."""
@@ -62,13 +64,30 @@ async def receive(connection: DirectConnection) -> str:
 
 @asynccontextmanager
 async def transports(
-    buffers: int | None = None, *, stall_timeout: float = STALL_TIMEOUT
-) -> AsyncIterator[tuple[Transport, trio.SocketStream]]:
-    """Connect a Transport to a client's stream."""
-    ours, theirs = tcp_pair(buffers)
-    transport = Transport(ours, stall_timeout=stall_timeout)
+    buffers: int | None = None, *, stall_timeout: float = STALL_TIMEOUT, secure: bool = False
+) -> AsyncIterator[tuple[Transport, ClientStream]]:
+    """Connect a Transport to a client's stream; `secure` lets them speak TLS."""
+    async with over(*tcp_pair(buffers), stall_timeout=stall_timeout, secure=secure) as ends:
+        yield ends
+
+
+@asynccontextmanager
+async def over(
+    ours: socket.socket, theirs: trio.SocketStream, *, stall_timeout: float, secure: bool
+) -> AsyncIterator[tuple[Transport, ClientStream]]:
+    """Put a Transport over one end of a connection; `secure` lets both ends speak TLS."""
+    transport: Transport
+    stream: ClientStream = theirs
+    if secure:
+        stream = TlsStream(theirs)
+        transport = TlsTransport(ours, server_context(), stall_timeout=stall_timeout)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(transport.handshake)
+            nursery.start_soon(stream.tls.do_handshake)
+    else:
+        transport = Transport(ours, stall_timeout=stall_timeout)
     try:
-        yield transport, theirs
+        yield transport, stream
     finally:
         transport.abort()
         theirs.socket.close()
@@ -76,7 +95,7 @@ async def transports(
 
 def past_handshake(
     transport: Transport,
-    theirs: trio.SocketStream,
+    theirs: ClientStream,
     *,
     offer: str = "",
     limit: int = LIMIT,
@@ -105,9 +124,11 @@ async def websockets(
     stall_timeout: float = STALL_TIMEOUT,
     close_timeout: float = CLOSE_TIMEOUT,
     telemetry: Telemetry = SILENT,
+    secure: bool = False,
 ) -> AsyncIterator[tuple[DirectConnection, Peer]]:
     """Connect a DirectConnection to a client."""
-    async with transports(buffers, stall_timeout=stall_timeout) as (transport, theirs):
+    async with transports(buffers, stall_timeout=stall_timeout, secure=secure) as ends:
+        transport, theirs = ends
         yield past_handshake(
             transport,
             theirs,

@@ -17,6 +17,7 @@ from wsproto.frame_protocol import Opcode
 
 from tests.harness.deadline import DEADLINE
 from tests.harness.sockets import reset_on_close
+from tests.harness.tls import ClientStream, open_tls
 
 FIN = 0x80
 COMPRESSED = 0x40
@@ -75,7 +76,7 @@ def close_all() -> None:
 class Peer:
     """The client's end of a websocket that is past the handshake."""
 
-    def __init__(self, stream: trio.SocketStream, extensions: Sequence[Extension] = ()) -> None:
+    def __init__(self, stream: ClientStream, extensions: Sequence[Extension] = ()) -> None:
         self.stream = stream
         _sockets.append(stream.socket)
         self._protocol = Connection(ConnectionType.CLIENT, list(extensions))
@@ -87,12 +88,16 @@ class Peer:
 
     @classmethod
     async def open(cls, url: str, *headers: str) -> Self:
-        """Open a websocket over TCP."""
+        """Open a websocket over TCP, and over TLS if `url` begins with wss."""
         parts = urlsplit(url)
         assert parts.hostname is not None
         assert parts.port is not None
         with trio.fail_after(DEADLINE):
-            peer = cls(await trio.open_tcp_stream(parts.hostname, parts.port))
+            peer = cls(
+                await open_tls(parts.port)
+                if parts.scheme == "wss"
+                else await trio.open_tcp_stream(parts.hostname, parts.port)
+            )
             await peer.stream.send_all(upgrade(parts.path, headers))
             head, rest = await peer.response()
             assert head.startswith("HTTP/1.1 101 "), head

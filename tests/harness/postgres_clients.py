@@ -3,11 +3,12 @@
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
+from urllib.parse import urlencode
 
 import pytest
 import trio
 from psycopg import sql
-from psycopg.conninfo import make_conninfo
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from sharechat.adapters.postgres import PostgresRepository
 from sharechat.adapters.postgres.trio_connection import TrioConnection
@@ -65,6 +66,11 @@ async def new_database(url: str, options: str = "") -> AsyncIterator[str]:
         finally:
             drop = sql.SQL("DROP DATABASE {} WITH (FORCE)")
             await connection.execute(drop.format(sql.Identifier(name)))
+
+
+def as_url(conninfo: str) -> str:
+    """Return a connection string in the form of a URL, which the command wants."""
+    return f"postgresql:///?{urlencode(conninfo_to_dict(conninfo))}"
 
 
 async def append_until_stored(

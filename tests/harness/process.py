@@ -16,7 +16,7 @@ from tests.harness.memory import resident_memory
 BIN = Path(sys.executable).parent
 """Where the commands of the virtual environment are."""
 
-_LISTENS = re.compile(r"http://\S+:(\d+)")
+_LISTENS = re.compile(r"(https?)://\S+:(\d+)|unix:")
 
 
 def environment(**more: str) -> dict[str, str]:
@@ -33,7 +33,7 @@ def children(pid: int) -> list[int]:
 
 
 class ServerProcess:
-    """A command that listens on 127.0.0.1 and prints its URL once it does.
+    """A command that listens on 127.0.0.1, or on a Unix socket, and prints its URL once it does.
 
     As a context manager it starts the command, and kills it at the end if it is still
     running. Threads read its output all the time, so it never blocks on a full pipe.
@@ -45,22 +45,25 @@ class ServerProcess:
         env: Mapping[str, str] | None = None,
         *,
         prints_url_to: str = "stdout",
+        pass_fds: Sequence[int] = (),
     ) -> None:
         self.port = 0
+        self._scheme = "http"
         self.exit_code: int | None = None
         self._command = command
         self._env = env or {}
         self._prints_url_to = prints_url_to
+        self._pass_fds = pass_fds
         self._lines: dict[str, list[str]] = {"stdout": [], "stderr": []}
         self._process: subprocess.Popen[str] | None = None
         self._readers: list[threading.Thread] = []
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
+        return f"{self._scheme}://127.0.0.1:{self.port}"
 
     def ws_url(self, room: str) -> str:
-        return f"ws://127.0.0.1:{self.port}/api/serve/{room}"
+        return f"ws{self.url.removeprefix('http')}/api/serve/{room}"
 
     @property
     def pid(self) -> int:
@@ -88,6 +91,7 @@ class ServerProcess:
             stderr=subprocess.PIPE,
             text=True,
             env=environment(**self._env),
+            pass_fds=self._pass_fds,
         )
         for name, pipe in (("stdout", process.stdout), ("stderr", process.stderr)):
             reader = threading.Thread(target=self._read, args=(pipe, self._lines[name]))
@@ -99,7 +103,8 @@ class ServerProcess:
         if printed is None:
             self.kill()
             raise RuntimeError(f"the server did not start:\n{self.stderr}")
-        self.port = int(printed[1])
+        if printed[1]:  # Otherwise it is a Unix socket.
+            self._scheme, self.port = printed[1], int(printed[2])
 
     def _printed_url(self) -> re.Match[str] | None:
         lines = list(self._lines[self._prints_url_to])

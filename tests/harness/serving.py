@@ -7,17 +7,21 @@ from functools import partial
 import trio
 
 from sharechat.bootstrap import Server
-from sharechat.net import acceptor
+from sharechat.net import acceptor, listeners
+from sharechat.net.certificate import Certificate
 from sharechat.net.handover import HTTP_TIMEOUT
 from tests.harness.deadline import DEADLINE
 
 
 @asynccontextmanager
 async def serving(
-    server: Server, *, http_timeout: float = HTTP_TIMEOUT
+    server: Server,
+    *,
+    http_timeout: float = HTTP_TIMEOUT,
+    certificate: Certificate | None = None,
 ) -> AsyncIterator[tuple[str, int]]:
     """Serve until the end of the block, and then stop; yield the host and the port."""
-    listener = acceptor.bind("127.0.0.1", 0)
+    listener = listeners.bind("127.0.0.1", 0)
     address = listener.getsockname()
     stop, started = trio.Event(), trio.Event()
     async with trio.open_nursery() as nursery:
@@ -32,6 +36,7 @@ async def serving(
                 drain=server.controller.stop,
                 started=started.set,
                 http_timeout=http_timeout,
+                certificate=certificate,
             )
         )
         with trio.fail_after(DEADLINE):

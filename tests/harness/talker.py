@@ -18,12 +18,13 @@ from trio_websocket import (
 from tests.harness.deadline import DEADLINE
 from tests.harness.http import Json
 from tests.harness.sockets import reset_on_close
+from tests.harness.tls import ClientStream, TlsStream
 
 
 class Talker:
     """A member; hearing or saying a message takes DEADLINE at most."""
 
-    def __init__(self, stream: trio.SocketStream, websocket: WebSocketConnection) -> None:
+    def __init__(self, stream: ClientStream, websocket: WebSocketConnection) -> None:
         self._stream = stream
         self.websocket = websocket
 
@@ -105,14 +106,15 @@ async def join(
     assert parts.port is not None
     resource = f"{parts.path}?{parts.query}" if parts.query else parts.path
     with trio.fail_after(DEADLINE):
-        stream = await trio.open_tcp_stream(parts.hostname, parts.port, local_address=local_address)
+        tcp = await trio.open_tcp_stream(parts.hostname, parts.port, local_address=local_address)
+        stream = TlsStream(tcp) if parts.scheme == "wss" else tcp
         start = partial(_run, stream, parts.netloc, resource, headers or {}, subprotocols)
         websocket: WebSocketConnection = await nursery.start(start)
     return Talker(stream, websocket)
 
 
 async def _run(
-    stream: trio.SocketStream,
+    stream: ClientStream,
     host: str,
     resource: str,
     headers: Mapping[str, str],
@@ -124,7 +126,12 @@ async def _run(
     try:
         async with trio.open_nursery() as nursery:
             websocket = await wrap_client_stream(
-                nursery, stream, host, resource, subprotocols=subprotocols, extra_headers=more
+                nursery,
+                stream,  # type: ignore[arg-type] # it can be any Stream
+                host,
+                resource,
+                subprotocols=subprotocols,
+                extra_headers=more,
             )
             task_status.started(websocket)
             await trio.sleep_forever()

@@ -12,7 +12,7 @@ from sharechat.domain.errors import ConnectionClosedError
 from sharechat.domain.outcomes import NOT_UTF8, RESTARTING, TOO_LARGE, TOO_SLOW, Close
 from sharechat.domain.ports import Connection
 from sharechat.net.direct_connection import MAX_HELD_BACK
-from tests.harness.connections import ADAPTERS, Connect, asgi, direct
+from tests.harness.connections import ADAPTERS, Connect, asgi
 from tests.harness.deadline import DEADLINE
 from tests.harness.pair import LIMIT, batch, websockets
 from tests.harness.peer import Peer, frame, text
@@ -257,7 +257,7 @@ async def test_after_a_cancelled_drain_a_close_cuts_no_message_in_two(connect: C
         assert (await client.sees_close())[0] == RESTARTING.code
 
 
-@pytest.mark.parametrize("connect_socket", [direct, asgi])
+@pytest.mark.parametrize("connect_socket", [ADAPTERS["direct"], ADAPTERS["direct, over TLS"], asgi])
 @pytest.mark.parametrize(
     ("violation", "close"),
     [(b"x" * (LIMIT + 1), TOO_LARGE), (b"\xff", NOT_UTF8)],

@@ -88,7 +88,7 @@ class TestMember:
         address = listener.getsockname()
         member.connect(address)
         server, _ = listener.accept()
-        member.send_handshake(address)
+        member.go_on_connecting(address)
         assert server.recv(1000).startswith(b"GET /api/serve/room HTTP/1.1\r\n")
         return member, server
 
@@ -176,7 +176,7 @@ class TestChecks:
     ) -> list[str]:
         """Return what is wrong if the members heard messages with ids of one letter each."""
         fleet = ScriptedFleet({0: first, 1: second}, lost or {})
-        target = ScriptedTarget("127.0.0.1", 8080, list(history) or None)
+        target = ScriptedTarget("127.0.0.1", 8080, ids=list(history) or None)
         specs = [MemberSpec(number, "room", records=True) for number in (0, 1)]
         return check(fleet, target, specs, {0: "1", 1: "2"}, {"room": 2})
 
@@ -257,6 +257,7 @@ class TestRefusals:
             Target.parse("http://192.0.2.1:8080")
         assert Target.parse("http://192.0.2.1:8080", may_be_remote=True).port == 8080
         assert Target.parse("localhost:8080") == Target("127.0.0.1", 8080)
+        assert Target.parse("https://localhost") == Target("127.0.0.1", 443, secure=True)
 
     @pytest.mark.parametrize("url", ["ftp://localhost", "http://"])
     def test_anything_but_an_http_url_is_refused(self, url: str) -> None:

@@ -45,6 +45,11 @@ def test_the_project_names_the_pythons_that_were_tried() -> None:
     assert tuple(f"3.{minor}" for minor in range(40) if f"3.{minor}.1" in required) == TRIED
 
 
+def test_all_of_them_are_tested_by_one_target() -> None:
+    makefile = (ROOT / "Makefile").read_text()
+    assert f"for version in {' '.join(TRIED)};" in makefile
+
+
 def test_this_python_is_one_of_them() -> None:
     assert f"{sys.version_info.major}.{sys.version_info.minor}" in TRIED
 

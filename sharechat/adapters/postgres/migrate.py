@@ -34,8 +34,10 @@ class SchemaError(SharechatError):
     """The database was set up by a later version of sharechat than this one."""
 
 
-async def migrate(url: str) -> None:
+async def migrate(url: str) -> list[str]:
     """Apply the missing migrations to the database at `url`, each in its own transaction.
+
+    Returns the names of those that it applied.
 
     Any number of processes may call this at the same time: they take turns, and each
     migration is applied once. Raises SchemaError if the database has migrations that this
@@ -43,20 +45,21 @@ async def migrate(url: str) -> None:
     is cancelled or fails, no migration is left half applied. If none is missing, the role only
     needs to be allowed to read `schema_versions`.
     """
+    applied = []
     with trio.move_on_after(_TIMEOUT):
         try:
             connection: TrioConnection[Any]
             async with await TrioConnection.connect(url, autocommit=True) as connection:
-                while await _apply_next(connection):
-                    pass
-            return
+                while name := await _apply_next(connection):
+                    applied.append(name.removesuffix(".sql"))
+            return applied
         except psycopg.Error as error:
             raise map_error(error) from error
     raise UnavailableError(TIMED_OUT)
 
 
-async def _apply_next(connection: TrioConnection[Any]) -> bool:
-    """Apply the first missing migration. Return False if none was missing."""
+async def _apply_next(connection: TrioConnection[Any]) -> str | None:
+    """Apply the first missing migration, and return its name; None if none was missing."""
     async with connection.transaction():
         await connection.execute("SELECT pg_advisory_xact_lock(%s)", (_LOCK_KEY,))
         present = await _present_version(connection)
@@ -67,14 +70,14 @@ async def _apply_next(connection: TrioConnection[Any]) -> bool:
                 f"supports only versions up to {len(migrations)}."
             )
         if present == len(migrations):
-            return False
+            return None
         await connection.execute(_CREATE_VERSIONS)
         name, sql = migrations[present]
         await connection.execute(sql, prepare=False)
         await connection.execute(
             "INSERT INTO schema_versions (version, name) VALUES (%s, %s)", (present + 1, name)
         )
-        return True
+        return name
 
 
 async def _present_version(connection: TrioConnection[Any]) -> int:
