@@ -1,9 +1,11 @@
 """The composition root: the one place that knows every part and puts them together."""
 
 import signal
+import socket
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from functools import partial
+from importlib.metadata import version
 
 import structlog
 import trio
@@ -16,6 +18,7 @@ from sharechat.config import Settings
 from sharechat.domain.errors import SharechatError
 from sharechat.domain.ports import Queue, Repository
 from sharechat.domain.sources import Sources
+from sharechat.domain.telemetry import SILENT, Telemetry
 from sharechat.net.admission import Admission
 from sharechat.web.app import make_app
 from sharechat.web.health import Health
@@ -48,6 +51,7 @@ class Server:
     admission: Admission
     health: Health
     app: QuartTrio
+    telemetry: Telemetry = SILENT
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Prepare the stores and run the actors, until the Controller is stopped.
@@ -61,8 +65,28 @@ class Server:
         finally:
             await self.stores.clean_up()
 
+    async def serve_metrics(self, listener: socket.socket, *, is_worker: bool) -> None:
+        """Show the metrics on a listening socket until cancelled: over HTTP, or to the parent.
 
-def open_stores(settings: Settings) -> Stores:
+        Does nothing if none are counted.
+        """
+        from sharechat.adapters.prometheus import PrometheusTelemetry, serve_http, serve_worker
+
+        if isinstance(self.telemetry, PrometheusTelemetry):
+            serve = serve_worker if is_worker else serve_http
+            await serve(self.telemetry, listener)
+
+
+def open_telemetry(settings: Settings) -> Telemetry:
+    """Return what counts the metrics, if the settings ask for them."""
+    if settings.metrics is None:
+        return SILENT
+    from sharechat.adapters.prometheus import PrometheusTelemetry
+
+    return PrometheusTelemetry(version("sharechat"))
+
+
+def open_stores(settings: Settings, telemetry: Telemetry = SILENT) -> Stores:
     """Return the adapters that the settings ask for, without any I/O.
 
     Raises ValueError, with a sentence for the user, if a URL is wrong.
@@ -82,7 +106,7 @@ def open_stores(settings: Settings) -> Stores:
     postgres = PostgresRepository(settings.database_url)
     return Stores(
         postgres,
-        RedisQueue(settings.redis_url),
+        RedisQueue(settings.redis_url, telemetry=telemetry),
         prepare=partial(migrate, settings.database_url),
         clean_up=postgres.aclose,
     )
@@ -95,9 +119,10 @@ def build(
 
     Raises ValueError, with a sentence for the user, if a URL is wrong.
     """
-    stores = stores or open_stores(settings)
+    telemetry = open_telemetry(settings)
+    stores = stores or open_stores(settings, telemetry)
     sources = sources or Sources()
-    controller = Controller(stores.repository, stores.queue, settings.policy(), sources)
+    controller = Controller(stores.repository, stores.queue, settings.policy(), sources, telemetry)
     admission = Admission(
         max_members=settings.max_members,
         max_per_address=settings.max_per_address,
@@ -124,6 +149,7 @@ def build(
         stores.repository,
         admission,
         max_message_bytes=settings.max_message_bytes,
+        telemetry=telemetry,
     )
     health = Health(controller, stores.repository, stores.queue)
     app = make_app(
@@ -138,8 +164,9 @@ def build(
         site=None if settings.no_page else Site.from_package(),
         access_log=settings.access_log,
         run=run,
+        telemetry=telemetry,
     )
-    server = Server(stores, controller, admission, health, app)
+    server = Server(stores, controller, admission, health, app, telemetry)
     return server
 
 

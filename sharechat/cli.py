@@ -20,7 +20,13 @@ from sharechat.bootstrap import Server, build
 from sharechat.commands import Commands
 from sharechat.config import Settings, options
 from sharechat.domain.errors import SharechatError
-from sharechat.listening import describe, open_listener, read_certificate, reload_on_hangup
+from sharechat.listening import (
+    describe,
+    open_listener,
+    open_metrics_listener,
+    read_certificate,
+    reload_on_hangup,
+)
 from sharechat.net import acceptor
 from sharechat.net.certificate import Certificate
 from sharechat.options_only import OptionsOnly, cannot_start
@@ -52,13 +58,19 @@ def _serve(**params: Any) -> None:
     logs.configure(settings.log_level, json=settings.log_json)
     inherited = workers.inherited_listener(os.environ)
     with inherited or open_listener(settings) as listener:
-        if inherited or settings.workers == 1:
-            _serve_alone(settings, listener, is_worker=inherited is not None)
+        if inherited:
+            metrics = workers.inherited_metrics(os.environ)
         else:
-            _serve_by_workers(settings, listener)
+            metrics = open_metrics_listener(settings)
+        if inherited or settings.workers == 1:
+            _serve_alone(settings, listener, metrics, is_worker=inherited is not None)
+        else:
+            _serve_by_workers(settings, listener, metrics)
 
 
-def _serve_by_workers(settings: Settings, listener: socket.socket) -> None:
+def _serve_by_workers(
+    settings: Settings, listener: socket.socket, metrics: socket.socket | None
+) -> None:
     certificate = read_certificate(settings)  # Whatever is wrong is said once.
     supervise = partial(
         workers.supervise,
@@ -68,11 +80,14 @@ def _serve_by_workers(settings: Settings, listener: socket.socket) -> None:
         partial(_greet, settings, listener),
         drain_delay=settings.drain_delay,
         pass_on_hangups=certificate is not None,
+        metrics=metrics,
     )
     sys.exit(trio.run(supervise))
 
 
-def _serve_alone(settings: Settings, listener: socket.socket, *, is_worker: bool) -> None:
+def _serve_alone(
+    settings: Settings, listener: socket.socket, metrics: socket.socket | None, *, is_worker: bool
+) -> None:
     _allow_many_sockets()
     certificate = read_certificate(settings)
     try:
@@ -80,13 +95,14 @@ def _serve_alone(settings: Settings, listener: socket.socket, *, is_worker: bool
     except ValueError as error:
         raise cannot_start(error) from error
     greet = partial(_greet, settings, listener)
-    serve = partial(_run, server, listener, certificate, is_worker=is_worker)
+    serve = partial(_run, server, listener, metrics, certificate, is_worker=is_worker)
     sys.exit(trio.run(partial(serve, greet=greet, drain_delay=settings.drain_delay)))
 
 
 async def _run(
     server: Server,
     listener: socket.socket,
+    metrics: socket.socket | None,
     certificate: Certificate | None,
     *,
     is_worker: bool,
@@ -126,6 +142,8 @@ async def _run(
             if is_worker:
                 parent_ended = partial(stop.tell_after, workers.parent_ended, at_once=True)
                 nursery.start_soon(parent_ended)
+            if metrics is not None:
+                nursery.start_soon(partial(server.serve_metrics, metrics, is_worker=is_worker))
             failure = None
             with stop.starting:
                 try:
@@ -142,6 +160,7 @@ async def _run(
                     drain=server.controller.stop,
                     started=started,
                     certificate=certificate,
+                    telemetry=server.telemetry,
                 )
             nursery.cancel_scope.cancel()
     if failure is not None:

@@ -9,7 +9,7 @@ import click
 from platformdirs import user_data_path
 
 from sharechat.actors.policy import Policy
-from sharechat.param_types import Duration, Host, Network, Origin, Rate, Size, Url
+from sharechat.param_types import Duration, Host, HostPort, Network, Origin, Rate, Size, Url
 
 
 def default_data() -> Path:
@@ -52,6 +52,7 @@ class Settings:
     in_memory: bool = False
     max_data: int = 10 << 30
     no_page: bool = False
+    metrics: tuple[str, int] | None = None
 
     def __post_init__(self) -> None:
         """Raise click.UsageError, with a sentence for the user, if settings conflict."""
@@ -280,6 +281,13 @@ OPTIONS: Sequence[Callable[[], click.Option]] = (
         envvar="SHARECHAT_NO_PAGE",
         is_flag=True,
         help="Serve only the API, and no page to people who open the server's address.",
+    ),
+    _option(
+        "--metrics",
+        envvar="SHARECHAT_METRICS",
+        type=HostPort(),
+        help="An address, such as 127.0.0.1:9090, on which /metrics shows Prometheus how the "
+        "server does. Whoever reaches it may read it.",
     ),
     _option(
         "--log-level",

@@ -34,6 +34,23 @@ def open_listener(settings: Settings) -> socket.socket:
         raise click.ClickException(f"cannot listen on {where}: {reason}") from error
 
 
+def open_metrics_listener(settings: Settings) -> socket.socket | None:
+    """Return the socket that shows the metrics, if the settings ask for one.
+
+    Raises click.ClickException, with a sentence for the user.
+    """
+    if settings.metrics is None:
+        return None
+    host, port = settings.metrics
+    try:
+        listener = listeners.bind(host, port)
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise click.ClickException(f"cannot listen on {host}:{port}: {reason}") from error
+    log.info("metrics are served", host=host, port=listener.getsockname()[1], path="/metrics")
+    return listener
+
+
 def describe(listener: socket.socket, *, secure: bool) -> str:
     """Return the URL at which people reach the socket, or `unix:` and its path."""
     address = listener.getsockname()

@@ -29,6 +29,22 @@ class Url(click.ParamType):  # type: ignore[type-arg]
         return value or None
 
 
+class HostPort(click.ParamType):  # type: ignore[type-arg]
+    """An address to listen on, such as 127.0.0.1:9090 or [::1]:9090."""
+
+    name = "host:port"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[str, int]:
+        if isinstance(value, tuple):
+            return value
+        found = re.fullmatch(r"(?:\[([0-9a-fA-F:.]+)\]|([^:\s]+)):([0-9]{1,5})", value)
+        if not found or int(found[3]) > 65535:
+            self.fail(f"{value!r} is not an address such as 127.0.0.1:9090.", param, ctx)
+        return found[1] or found[2], int(found[3])
+
+
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 

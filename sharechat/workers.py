@@ -22,6 +22,9 @@ READY = "ready"
 _LISTEN_FD = "SHARECHAT_LISTEN_FD"
 """The environment variable that tells a worker the number of the listening socket."""
 
+_METRICS_FD = "SHARECHAT_METRICS_FD"
+"""The environment variable that tells a worker the number of its socket for metrics."""
+
 _RESTART_DELAY = 1
 """Seconds from the end of a worker to its restart."""
 
@@ -35,6 +38,12 @@ A worker stops within 10 seconds.
 def inherited_listener(environment: Mapping[str, str]) -> socket.socket | None:
     """Return the listening socket of this worker's parent, or None if this is not a worker."""
     fd = environment.get(_LISTEN_FD)
+    return None if fd is None else socket.socket(fileno=int(fd))
+
+
+def inherited_metrics(environment: Mapping[str, str]) -> socket.socket | None:
+    """Return the socket on which this worker shows its metrics to its parent, if it is to."""
+    fd = environment.get(_METRICS_FD)
     return None if fd is None else socket.socket(fileno=int(fd))
 
 
@@ -92,6 +101,7 @@ async def supervise(
     *,
     drain_delay: float = 0,
     pass_on_hangups: bool = False,
+    metrics: socket.socket | None = None,
 ) -> int:
     """Run `count` workers until one of `stop_signals` comes; return the exit code.
 
@@ -100,15 +110,41 @@ async def supervise(
     started again; but if a worker ends before it was ever ready, all others are stopped and
     its exit code is returned. On a signal, and if cancelled, the workers are told to stop and
     this function waits for them: `drain_delay` seconds longer than a worker takes to stop. With
-    `pass_on_hangups` SIGHUP is not one of them, but goes to the workers.
+    `pass_on_hangups` SIGHUP is not one of them, but goes to the workers. With `metrics`, a
+    listening socket, it shows on that the metrics of all workers.
     """
+    inherited = [{_LISTEN_FD: listener.fileno()} for _ in range(count)]
+    run = partial(_supervise, inherited, arguments, started, drain_delay, pass_on_hangups)
+    if metrics is None:
+        return await run()
+    # What a server does not use is not imported.
+    from sharechat.adapters.prometheus import WorkerMetrics
+
+    with WorkerMetrics.open(count) as shown:
+        for fds, sock in zip(inherited, shown.sockets, strict=True):
+            fds[_METRICS_FD] = sock.fileno()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(shown.serve, metrics)
+            exit_code = await run()
+            nursery.cancel_scope.cancel()
+    return exit_code
+
+
+async def _supervise(
+    inherited: Sequence[Mapping[str, int]],
+    arguments: Sequence[str],
+    started: Callable[[], None],
+    drain_delay: float,
+    pass_on_hangups: bool,
+) -> int:
+    """Do what `supervise` does; `inherited` has the sockets of each worker."""
     exit_codes: list[int] = []
     hangups = _Hangups()
     with trio.open_signal_receiver(*stop_signals(hangup=not pass_on_hangups)) as signals:
         async with trio.open_nursery() as nursery:
 
-            async def keep_running(ready: trio.Event) -> None:
-                code = await _keep_running(listener, arguments, ready, drain_delay, hangups)
+            async def keep_running(fds: Mapping[str, int], ready: trio.Event) -> None:
+                code = await _keep_running(fds, arguments, ready, drain_delay, hangups)
                 exit_codes.append(code)
                 nursery.cancel_scope.cancel()
 
@@ -120,9 +156,9 @@ async def supervise(
             if pass_on_hangups:
                 await nursery.start(hangups.run)
             nursery.start_soon(systemd.keep_watchdog_quiet)
-            events = [trio.Event() for _ in range(count)]
-            for event in events:
-                nursery.start_soon(keep_running, event)
+            events = [trio.Event() for _ in inherited]
+            for fds, event in zip(inherited, events, strict=True):
+                nursery.start_soon(keep_running, fds, event)
             nursery.start_soon(announce, events)
             await anext(signals)
             systemd.notify(systemd.STOPPING)
@@ -131,7 +167,7 @@ async def supervise(
 
 
 async def _keep_running(
-    listener: socket.socket,
+    inherited: Mapping[str, int],
     arguments: Sequence[str],
     ready: trio.Event,
     drain_delay: float,
@@ -139,6 +175,7 @@ async def _keep_running(
 ) -> int:
     """Run one worker, restarting it when it ends.
 
+    `inherited` has the sockets that it gets, by the environment variable that tells their number.
     Sets `ready` once the worker is ready. Returns its exit code if it ends before that.
     """
     theirs = {name: value for name, value in os.environ.items() if name not in systemd.OURS}
@@ -148,8 +185,8 @@ async def _keep_running(
         # The pipe closes when this process ends, even if it is killed; see `parent_ended`.
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
-        pass_fds=[listener.fileno()],
-        env={**theirs, _LISTEN_FD: str(listener.fileno())},
+        pass_fds=list(inherited.values()),
+        env={**theirs, **{name: str(fd) for name, fd in inherited.items()}},
         check=False,
         deliver_cancel=partial(_terminate, patience=drain_delay + _STOP_TIMEOUT),
     )

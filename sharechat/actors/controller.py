@@ -19,6 +19,7 @@ from sharechat.domain.outcomes import RESTARTING
 from sharechat.domain.ports import Connection, Queue, Repository
 from sharechat.domain.sources import Sources
 from sharechat.domain.subprotocols import PLAIN_TEXT, Subprotocol
+from sharechat.domain.telemetry import SILENT, Level, Part, Telemetry
 from sharechat.domain.token_bucket import TokenBucket
 
 log = structlog.get_logger()
@@ -43,15 +44,18 @@ class Controller:
         queue: Queue,
         policy: Policy,
         sources: Sources | None = None,
+        telemetry: Telemetry = SILENT,
     ) -> None:
         self._queue = queue
         self._policy = policy
         self._sources = sources = sources or Sources()
+        self._telemetry = telemetry
         self._members: dict[MemberId, Member] = {}
-        self.rooms = Rooms(repository, queue, policy)
+        telemetry.watch(Level.MEMBERS, self._members.__len__)
+        self.rooms = Rooms(repository, queue, policy, telemetry)
         self.history = History(repository, policy)
         self.lease = Lease(repository, self._lease_lost, policy, sources)
-        self.journal = Journal(repository, queue, self.lease, self.rooms.deliver, policy)
+        self.journal = Journal(repository, queue, self.lease, self.rooms.deliver, policy, telemetry)
         self._follower = Follower(repository, queue, self.rooms, policy)
         self._janitor = Janitor(
             repository, queue, self.lease, self.journal, self._members.keys, policy, sources
@@ -73,16 +77,26 @@ class Controller:
         try:
             async with trio.open_nursery() as nursery:
                 await nursery.start(self.rooms.run)
-                nursery.start_soon(_supervise, "journal", self.journal.run)
-                nursery.start_soon(_supervise, "queue", self._run_queue)
-                nursery.start_soon(_supervise, "follower", self._follower.run)
-                nursery.start_soon(_supervise, "lease", self.lease.run)
-                nursery.start_soon(_supervise, "janitor", self._janitor.run)
+                nursery.start_soon(self._supervise, "journal", self.journal.run)
+                nursery.start_soon(self._supervise, "queue", self._run_queue)
+                nursery.start_soon(self._supervise, "follower", self._follower.run)
+                nursery.start_soon(self._supervise, "lease", self.lease.run)
+                nursery.start_soon(self._supervise, "janitor", self._janitor.run)
                 self._actors = nursery.cancel_scope
                 task_status.started()
         finally:
             self._actors = None
             self._ended.set()
+
+    async def _supervise(self, name: str, run: Callable[[], Awaitable[None]]) -> None:
+        """Run an actor, and start it again if it fails, until cancelled."""
+        while True:
+            try:
+                await run()
+            except Exception:
+                log.exception("actor failed, starting it again", actor=name)
+                self._telemetry.failed(Part.ACTOR)
+            await trio.sleep(_RESTART_PAUSE)
 
     async def _run_queue(self) -> None:
         await self._queue.run(self._follower)
@@ -159,6 +173,7 @@ class Controller:
                 subprotocol=subprotocol,
                 greeting=subprotocol.greeting(info, identity),
                 shared_bucket=messages,
+                telemetry=self._telemetry,
             )
             self._members[member.id] = member
             if self._stopping:
@@ -174,13 +189,3 @@ class Controller:
         """Close all members: the other processes have stored that they left."""
         for member in list(self._members.values()):
             member.close(RESTARTING)
-
-
-async def _supervise(name: str, run: Callable[[], Awaitable[None]]) -> None:
-    """Run an actor, and start it again if it fails, until cancelled."""
-    while True:
-        try:
-            await run()
-        except Exception:
-            log.exception("actor failed, starting it again", actor=name)
-        await trio.sleep(_RESTART_PAUSE)

@@ -18,6 +18,7 @@ from sharechat.domain.errors import (
 from sharechat.domain.ids import MemberId, RoomId
 from sharechat.domain.messages import Draft, Entry, MessageType
 from sharechat.domain.ports import Queue, Refusal, Repository
+from sharechat.domain.telemetry import SILENT, Level, Part, Telemetry
 
 log = structlog.get_logger()
 
@@ -62,12 +63,14 @@ class Journal:
         lease: Lease,
         deliver: Callable[[RoomId, Sequence[Entry]], None],
         policy: Policy,
+        telemetry: Telemetry = SILENT,
     ) -> None:
         self._repository = repository
         self._queue = queue
         self._lease = lease
         self._deliver = deliver
         self._policy = policy
+        self._telemetry = telemetry
         self._sender, self._mailbox = trio.open_memory_channel[_Pending](policy.journal_mailbox)
         # How many drafts have come out of the mailbox so far.
         self._taken = 0
@@ -79,6 +82,11 @@ class Journal:
         self._leaving: set[tuple[RoomId, MemberId]] = set()
         self._pending: list[_Pending] = []
         self._idle = trio.Event()
+        telemetry.watch(Level.WAITING, self._waiting)
+
+    def _waiting(self) -> int:
+        mailbox = self._mailbox.statistics().current_buffer_used
+        return mailbox + len(self._overflow) + len(self._pending)
 
     async def store(self, draft: Draft) -> Entry:
         """Store a draft; return the entry that it became.
@@ -179,14 +187,18 @@ class Journal:
 
     async def _commit(self) -> None:
         batch = self._pending
+        began = self._telemetry.clock()
         try:
             outcomes = await self._append(batch)
         except UnavailableError as error:
+            self._telemetry.store_failed()
             log.warning("journal cannot store", waiting=len(batch), reason=str(error))
             await trio.sleep(self._policy.retry_interval)
             return
         self._pending = []
         stored = [outcome for outcome in outcomes if isinstance(outcome, Entry)]
+        chats = [entry for entry in stored if entry.message.type is MessageType.CHAT]
+        self._telemetry.stored(len(batch), len(chats), began)
         stored.sort(key=_by_room)
         try:
             for room_id, group in groupby(stored, key=_by_room):
@@ -213,6 +225,7 @@ class Journal:
                 if isinstance(error, RejectedError):
                     return [error]
                 log.exception("journal gives up on a message", room=drafts[0].room_id)
+                self._telemetry.failed(Part.MESSAGE)
                 return [RejectedError(BROKEN)]
         middle = len(batch) // 2
         return await self._append(batch[:middle]) + await self._append(batch[middle:])

@@ -34,6 +34,7 @@ from sharechat.domain.outcomes import (
 from sharechat.domain.ports import Connection
 from sharechat.domain.sources import Sources
 from sharechat.domain.subprotocols import PLAIN_TEXT, Subprotocol
+from sharechat.domain.telemetry import SILENT, Part, Telemetry
 from sharechat.domain.token_bucket import TokenBucket
 
 log = structlog.get_logger()
@@ -73,6 +74,7 @@ class Member:
         subprotocol: Subprotocol = PLAIN_TEXT,
         greeting: Welcome | None = None,
         shared_bucket: TokenBucket | None = None,
+        telemetry: Telemetry = SILENT,
     ) -> None:
         self.id = identity.id
         self.identity = identity
@@ -90,6 +92,7 @@ class Member:
         self._history = history
         self._policy = policy
         self._sources = sources
+        self._telemetry = telemetry
         self._greeting = greeting
         self._scope = trio.CancelScope()
         self._close: Close | None = None
@@ -114,6 +117,7 @@ class Member:
             self._welcomed,
             lambda: self.position,
             self.deliver,
+            telemetry,
         )
 
     async def run(self, *, after: int | None = None) -> None:
@@ -123,7 +127,7 @@ class Member:
         not, the Journal is given a `left` if a `joined` may have been stored, and the
         connection is closed.
         """
-        announced = False
+        announced = joined = False
         try:
             with self._scope:
                 if self._greeting is not None:
@@ -136,6 +140,8 @@ class Member:
                 await self._journal.store(
                     messages.joined(self._sources.message_id(), self._room.id, self.identity)
                 )
+                joined = True
+                self._telemetry.joined(resumed=after is not None)
                 log.debug("member joined", room=self._room.id, member=self.id)
                 async with trio.open_nursery() as nursery:
                     nursery.start_soon(self._listen_to_the_end, after)
@@ -146,12 +152,15 @@ class Member:
             self.close(_close_for(group))
         except* Exception:
             log.exception("member failed", room=self._room.id, member=self.id)
+            self._telemetry.failed(Part.MEMBER)
             self.close(INTERNAL_ERROR)
         finally:
             if announced:
                 self._journal.leave(
                     messages.left(self._sources.message_id(), self._room.id, self.identity)
                 )
+            if joined:
+                self._telemetry.left(too_slow=self._close is TOO_SLOW)
             # From now on `deliver` finds the mailbox closed.
             self._listening = False
             self._mailbox.close()
@@ -187,6 +196,7 @@ class Member:
             except Exception:
                 # This runs in the room's task, which must not fail with one of its members.
                 log.exception("member failed", room=self._room.id, member=self.id)
+                self._telemetry.failed(Part.MEMBER)
                 self.close(INTERNAL_ERROR)
                 return False
         waiting = self._waiting
@@ -282,6 +292,7 @@ class Member:
                 while not self._connection.offer(batch):
                     await self._connection.drain()
                 self.position = max(self.position, after + len(entries))
+                self._telemetry.delivered(len(entries), batch.size, 1)
                 await self._connection.drain()
         return len(entries)
 

@@ -16,6 +16,7 @@ from sharechat.domain.ids import MemberId
 from sharechat.domain.messages import Entry, MessageType, RoomInfo
 from sharechat.domain.outcomes import INTERNAL_ERROR, ROOM_DELETED, Close
 from sharechat.domain.ports import Repository
+from sharechat.domain.telemetry import SILENT, Telemetry
 
 log = structlog.get_logger()
 
@@ -88,10 +89,17 @@ class Room:
     read from the Repository afterwards.
     """
 
-    def __init__(self, info: RoomInfo, repository: Repository, policy: Policy) -> None:
+    def __init__(
+        self,
+        info: RoomInfo,
+        repository: Repository,
+        policy: Policy,
+        telemetry: Telemetry = SILENT,
+    ) -> None:
         self.id = info.id
         self._repository = repository
         self._policy = policy
+        self._telemetry = telemetry
         self._sequencer = Sequencer(info.head, capacity=policy.room_mailbox)
         self._sender, self._mailbox = trio.open_memory_channel[Mail](policy.room_mailbox)
         self._members: dict[MemberId, Recipient] = {}
@@ -220,6 +228,8 @@ class Room:
             log.warning("room cannot catch up yet", room=self.id, reason=str(error))
             self._patience_ends = now + self._policy.retry_interval
             return ()
+        if entries:
+            self._telemetry.gap_repaired(len(entries))
         # An empty answer means that entries are known of which cannot be read yet.
         self._patience_ends = None if entries else now + self._policy.retry_interval
         return entries
@@ -249,6 +259,7 @@ class Room:
                 await trio.lowlevel.checkpoint()
 
     async def _deliver_batch(self, batch: Batch, ready: Sequence[Entry]) -> None:
+        began = self._telemetry.clock()
         position = ready[-1].seq
         members = iter(list(self._members.values()))
         while some := list(islice(members, self._policy.fan_out_slice)):
@@ -258,6 +269,8 @@ class Room:
                     del self._members[member.id]
             if len(some) == self._policy.fan_out_slice:
                 await trio.lowlevel.checkpoint()
+        if self._members:
+            self._telemetry.delivered(len(batch.messages), batch.size, len(self._members), began)
         if self._arriving:
             self._welcome(batch, ready)
 
@@ -278,5 +291,7 @@ class Room:
                 continue
             del self._arriving[member.id]
             member.position = last
-            if member.welcome(batch.since(start - first)):
+            rest = batch.since(start - first)
+            if member.welcome(rest):
                 self._members[member.id] = member
+                self._telemetry.delivered(len(rest.messages), rest.size, 1)

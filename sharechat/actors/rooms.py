@@ -14,6 +14,7 @@ from sharechat.domain.ids import RoomId
 from sharechat.domain.messages import Entry, RoomInfo
 from sharechat.domain.outcomes import INTERNAL_ERROR, ROOM_DELETED
 from sharechat.domain.ports import Queue, Repository
+from sharechat.domain.telemetry import SILENT, Level, Part, Telemetry
 
 log = structlog.get_logger()
 
@@ -37,11 +38,19 @@ class Rooms:
     members' connections and disturbs no other room.
     """
 
-    def __init__(self, repository: Repository, queue: Queue, policy: Policy) -> None:
+    def __init__(
+        self,
+        repository: Repository,
+        queue: Queue,
+        policy: Policy,
+        telemetry: Telemetry = SILENT,
+    ) -> None:
         self._repository = repository
         self._queue = queue
         self._policy = policy
+        self._telemetry = telemetry
         self._hosted: dict[RoomId, _Hosted] = {}
+        telemetry.watch(Level.ROOMS, self._hosted.__len__)
         self._nursery: trio.Nursery | None = None
         self._open = False
 
@@ -134,7 +143,7 @@ class Rooms:
 
     def _host(self, info: RoomInfo) -> _Hosted:
         assert self._nursery is not None
-        hosted = _Hosted(Room(info, self._repository, self._policy))
+        hosted = _Hosted(Room(info, self._repository, self._policy, self._telemetry))
         self._hosted[info.id] = hosted
         self._nursery.start_soon(self._run_room, hosted)
         self._queue.subscribe(info.id)
@@ -147,6 +156,7 @@ class Rooms:
                 await room.start()
         except Exception:
             log.exception("room failed", room=room.id)
+            self._telemetry.failed(Part.ROOM)
         finally:
             # Another actor may have taken its place since it was cancelled.
             if self._hosted.get(room.id) is hosted:

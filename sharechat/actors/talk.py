@@ -17,6 +17,7 @@ from sharechat.domain.messages import Draft, Entry, Identity
 from sharechat.domain.ports import Connection
 from sharechat.domain.sources import Sources
 from sharechat.domain.subprotocols import MalformedError, Subprotocol
+from sharechat.domain.telemetry import SILENT, Telemetry
 from sharechat.domain.token_bucket import TokenBucket
 
 log = structlog.get_logger()
@@ -41,6 +42,7 @@ class Talk:
         "_shared_bucket",
         "_sources",
         "_subprotocol",
+        "_telemetry",
         "_welcomed",
     )
 
@@ -57,6 +59,7 @@ class Talk:
         welcomed: trio.Event,
         position: Callable[[], int],
         deliver: Callable[[Batch], object],
+        telemetry: Telemetry = SILENT,
     ) -> None:
         self._identity = identity
         self._connection = connection
@@ -69,6 +72,7 @@ class Talk:
         self._welcomed = welcomed
         self._position = position
         self._deliver = deliver
+        self._telemetry = telemetry
 
     async def run(self) -> NoReturn:
         """Carry texts from the connection to the Journal, one after the other.
@@ -108,6 +112,7 @@ class Talk:
         return messages.chat(id_, self._room_id, self._identity, text)
 
     async def _fail(self, draft: Draft, reason: SharechatError) -> None:
+        self._telemetry.not_stored(reason)
         await self._welcomed.wait()
         self._deliver(Batch([messages.failed(draft, str(reason), self._sources.now())]))
 

@@ -19,6 +19,7 @@ from hypercorn.utils import wrap_app
 
 from sharechat.domain.errors import TooManyConnectionsError
 from sharechat.domain.outcomes import RETRY_AFTER, TOO_MANY, problem_json
+from sharechat.domain.telemetry import SILENT, Part, Telemetry
 from sharechat.net.admission import Admission
 from sharechat.net.certificate import Certificate
 from sharechat.net.handover import HTTP_TIMEOUT, Asgi, Handover, answering_handshakes, in_state
@@ -69,6 +70,7 @@ async def serve(
     started: Callable[[], None] = lambda: None,
     http_timeout: float = HTTP_TIMEOUT,
     certificate: Certificate | None = None,
+    telemetry: Telemetry = SILENT,
 ) -> None:
     """Serve `app` on a listening socket until `until()` returns, then drain.
 
@@ -78,7 +80,7 @@ async def serve(
     `http_timeout` is the `timeout` of each Handover. With a certificate it speaks TLS.
     """
     with listener:
-        connections = _Connections(app, admission, http_timeout, certificate)
+        connections = _Connections(app, admission, http_timeout, certificate, telemetry)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(connections.heartbeat.run)
             async with trio.open_nursery() as accepting:
@@ -102,9 +104,11 @@ class _Connections:
         admission: Admission,
         http_timeout: float,
         certificate: Certificate | None,
+        telemetry: Telemetry,
     ) -> None:
         self.heartbeat = Heartbeat()
         self._certificate = certificate
+        self._telemetry = telemetry
         self._http_timeout = http_timeout
         self._app = wrap_app(answering_handshakes(app), 0, "asgi")
         self._admission = admission
@@ -139,9 +143,15 @@ class _Connections:
         try:
             with self._admission.admit_connection(address):
                 await _shake_hands(transport)
-                handover = Handover(transport, self.heartbeat, timeout=self._http_timeout)
+                handover = Handover(
+                    transport,
+                    self.heartbeat,
+                    timeout=self._http_timeout,
+                    telemetry=self._telemetry,
+                )
                 await handover.run(self._serve_http)
         except* TooManyConnectionsError:
+            self._telemetry.refused(TOO_MANY)
             log.debug("refused", status=TOO_MANY.status, problem=TOO_MANY.slug, address=address)
             await _turn_away(transport)
         except* NotTlsError:
@@ -154,6 +164,7 @@ class _Connections:
         except* Exception:
             # The failure of one connection must not end the server.
             log.exception("connection failed")
+            self._telemetry.failed(Part.CONNECTION)
         finally:
             transport.close()
             self._open.remove(transport)

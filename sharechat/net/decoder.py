@@ -79,6 +79,8 @@ class Decoder:
         self._inflated = 0
         self.overhead = 0
         """How many frames that `feed` has taken cost work and carry no text."""
+        self.ponged = False
+        """Set when a pong has come; whoever acts on it unsets it."""
         self.behind = False
         """Whether `feed` has stopped before the end of its bytes. To be read only."""
 
@@ -168,6 +170,7 @@ class Decoder:
         if opcode == PING:
             return Ping(payload)
         if opcode == PONG:
+            self.ponged = True
             return None
         if opcode == CLOSE:
             return _close_frame(payload)

@@ -8,10 +8,13 @@ import trio
 from sharechat.domain.batch import Batch
 from sharechat.domain.errors import ConnectionClosedError
 from sharechat.domain.outcomes import NORMAL, TOO_MANY_FRAMES, Close
+from sharechat.domain.telemetry import SILENT, Telemetry
 from sharechat.domain.token_bucket import TokenBucket
 from sharechat.net.decoder import CloseFrame, Decoder, Ping, Violation
 from sharechat.net.frames import (
     CLOSE,
+    NO_CLOSE_FRAME,
+    NO_CODE,
     PING,
     PONG,
     close_frame,
@@ -60,11 +63,17 @@ class DirectConnection:
     """See `sharechat.domain.ports.Connection`. From now on nobody else may use the Transport."""
 
     def __init__(
-        self, transport: Transport, decoder: Decoder, *, close_timeout: float = CLOSE_TIMEOUT
+        self,
+        transport: Transport,
+        decoder: Decoder,
+        *,
+        close_timeout: float = CLOSE_TIMEOUT,
+        telemetry: Telemetry = SILENT,
     ) -> None:
         self._transport = transport
         self._decoder = decoder
         self._close_timeout = close_timeout
+        self._telemetry = telemetry
         self._texts: deque[Text] = deque()
         self.held_back = 0
         """Bytes of memory of the texts that have been read and not been received, about."""
@@ -75,6 +84,8 @@ class DirectConnection:
         self._peer_gone = False
         self._closing = False
         self._ping_at = trio.current_time() + PING_INTERVAL
+        # When the ping was sent that the client has yet to answer, by the clock of telemetry.
+        self._pinged: float | None = None
         # Infinite while we do not read, since the peer cannot show then that it lives.
         self._silent_since = math.inf
 
@@ -126,6 +137,8 @@ class DirectConnection:
                     self._end_with(event)
         if overhead := self._decoder.overhead:
             self._decoder.overhead = 0
+            if self._decoder.ponged:
+                self._take_pong()
             now = trio.current_time()
             if any(self._control_bucket.take(now) > 0 for _ in range(overhead)):
                 self._end_with(Violation(TOO_MANY_FRAMES))
@@ -134,6 +147,12 @@ class DirectConnection:
             # One pong may answer several pings (RFC 6455, section 5.5.3). A read may hold
             # thousands of them, and a write for each would make every other client wait.
             self._send_control(frame(PONG, ping.payload))
+
+    def _take_pong(self) -> None:
+        self._decoder.ponged = False
+        if self._pinged is not None:  # A client may send a pong unasked.
+            self._telemetry.answered_ping(self._telemetry.clock() - self._pinged)
+            self._pinged = None
 
     def _end_with(self, end: CloseFrame | Violation) -> None:
         self.gone = True
@@ -169,6 +188,7 @@ class DirectConnection:
             return
         if now >= self._ping_at:
             self._ping_at = now + PING_INTERVAL
+            self._pinged = self._telemetry.clock()
             self._send_control(frame(PING, b""))
         elif self._transport.backlog:
             # Perhaps a control frame that did not fit. In a quiet room nobody else sends it.
@@ -191,6 +211,8 @@ class DirectConnection:
             await trio.lowlevel.checkpoint()
             return
         self._closing = True
+        code, by_client = self._reason_of_end(close or NORMAL)
+        self._telemetry.closed(code, by_client=by_client)
         in_order = False
         with trio.move_on_after(LONGEST_CLOSE, shield=True):
             try:
@@ -203,6 +225,20 @@ class DirectConnection:
             self._transport.close()
         else:
             self._transport.abort()
+
+    def _reason_of_end(self, close: Close) -> tuple[int, bool]:
+        """Return the close code of the side that ended the connection, and whether it is the peer.
+
+        `close` is how we would close it.
+        """
+        match self._end:
+            case CloseFrame(payload):
+                return int.from_bytes(payload[:2], "big") if payload else NO_CODE, True
+            case Violation(violation):
+                return violation.code, False
+        if self._transport.closed:
+            return NO_CLOSE_FRAME, False
+        return (NO_CLOSE_FRAME, True) if self._peer_gone else (close.code, False)
 
     async def _shake_hands(self, close: Close) -> None:
         """Send a close frame, or answer the peer's (RFC 6455, section 7).

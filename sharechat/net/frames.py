@@ -7,6 +7,12 @@ CLOSE = 0x8
 PING = 0x9
 PONG = 0xA
 
+NO_CODE = 1005
+"""The code of a close frame without one (section 7.4.1); it is never sent."""
+
+NO_CLOSE_FRAME = 1006
+"""The code of a connection that has ended without a close frame; it is never sent."""
+
 _FIN = 0x80
 _MAX_REASON = 123  # A control frame holds 125 bytes, of which the code takes 2.
 

@@ -15,6 +15,7 @@ from typing import Any
 
 import trio
 
+from sharechat.domain.telemetry import SILENT, Telemetry
 from sharechat.net.decoder import Decoder
 from sharechat.net.direct_connection import DirectConnection
 from sharechat.net.heartbeat import Heartbeat
@@ -63,8 +64,10 @@ class Handover:
         *,
         timeout: float = HTTP_TIMEOUT,
         linger: float = LINGER,
+        telemetry: Telemetry = SILENT,
     ) -> None:
         self.socket = transport.socket  # Hypercorn asks it for the addresses of both ends.
+        self.telemetry = telemetry
         self.secure = transport.secure
         self._transport = transport
         self._heartbeat = heartbeat
@@ -98,7 +101,7 @@ class Handover:
                 await serve_http(self)
             if self._websocket is not None:
                 decoder, serve = self._websocket
-                connection = DirectConnection(self._transport, decoder)
+                connection = DirectConnection(self._transport, decoder, telemetry=self.telemetry)
                 with self._heartbeat.watch(connection):
                     await serve(connection)
             else:
@@ -192,6 +195,12 @@ def in_state(handover: Handover) -> dict[str, Any]:
     return {_KEY: handover}
 
 
+def handover_of(state: Mapping[str, Any]) -> Handover | None:
+    """Return the Handover that `in_state` has put into an ASGI state."""
+    handover: Handover | None = state.get(_KEY)
+    return handover
+
+
 def find_handover(scope: Mapping[str, Any]) -> Handover | None:
     """Return the Handover of a websocket that may be taken, if this is one.
 
@@ -199,8 +208,7 @@ def find_handover(scope: Mapping[str, Any]) -> Handover | None:
     """
     if scope["type"] != "websocket" or scope.get("http_version") != "1.1":
         return None
-    handover: Handover | None = (scope.get("state") or {}).get(_KEY)
-    return handover
+    return handover_of(scope.get("state") or {})
 
 
 def answering_handshakes(app: Asgi) -> Asgi:

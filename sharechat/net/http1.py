@@ -18,7 +18,7 @@ from hypercorn.utils import parse_socket_addr
 
 from sharechat.domain.outcomes import problem_json
 from sharechat.net import handshake
-from sharechat.net.handover import find_handover
+from sharechat.net.handover import find_handover, handover_of
 from sharechat.net.handshake import Headers
 
 log = structlog.get_logger()
@@ -81,6 +81,8 @@ class _Http1Protocol(H11Protocol):
         early, _ = self.connection.trailing_data
         if refusal := handshake.check(request.http_version, headers, early=bool(early)):
             problem, detail, more = refusal
+            if handover := handover_of(self.connection_state):
+                handover.telemetry.refused(problem)
             await self._refuse(problem.status, problem.uri, problem.title, detail, more)
         self.connection = H11WSConnection(self.connection)
         stream = _Handshake(self)

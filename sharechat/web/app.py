@@ -12,7 +12,8 @@ from werkzeug.routing import MapAdapter
 from sharechat.actors.controller import Controller
 from sharechat.domain.ports import Repository
 from sharechat.domain.sources import Sources
-from sharechat.web import openapi, origins, problems
+from sharechat.domain.telemetry import SILENT, Telemetry
+from sharechat.web import openapi, origins, problems, timing
 from sharechat.web.health import Health
 from sharechat.web.pages import Site, pages
 from sharechat.web.request_log import with_request_log
@@ -39,6 +40,7 @@ def make_app(
     site: Site | None,
     access_log: bool,
     run: Callable[..., Awaitable[None]],
+    telemetry: Telemetry = SILENT,
 ) -> QuartTrio:
     """Return the application over these parts; without `site` it has no page for people.
 
@@ -48,7 +50,8 @@ def make_app(
     app = _App("sharechat", static_folder=None)
     app.asgi_websocket_class = WebsocketSession
     app.config["MAX_CONTENT_LENGTH"] = _MAX_BODY_BYTES
-    problems.install(app)
+    timing.install(app, telemetry)
+    problems.install(app, telemetry)
     origins.install(app, allowed_origins, allowed_hosts)
     app.register_blueprint(rest(controller, repository, sources, admit_room))
     app.register_blueprint(health.blueprint())

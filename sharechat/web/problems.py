@@ -6,6 +6,7 @@ from werkzeug.exceptions import HTTPException
 
 from sharechat.domain.errors import SharechatError, TooFastError
 from sharechat.domain.outcomes import PROBLEM_OF, RETRY_AFTER, Problem, problem_json
+from sharechat.domain.telemetry import SILENT, Part, Telemetry
 from sharechat.web.peers import peer_of
 
 log = structlog.get_logger()
@@ -47,11 +48,12 @@ def _untyped(status: int, title: str, detail: str) -> Response:
     return Response(body, status=status, content_type=CONTENT_TYPE)
 
 
-def install(app: Quart) -> None:
+def install(app: Quart, telemetry: Telemetry = SILENT) -> None:
     """Turn every error of a route into a problem, also in answer to a websocket's handshake."""
 
     @app.errorhandler(ProblemError)
     async def refused(error: ProblemError) -> Response:
+        telemetry.refused(error.problem)
         _log_refusal(error.problem.status, str(error), error.problem)
         response = respond(error.problem, str(error))
         response.headers.update(error.headers)
@@ -62,6 +64,7 @@ def install(app: Quart) -> None:
         problem = PROBLEM_OF.get(type(error))
         if problem is None:
             return await broken(error)
+        telemetry.refused(problem)
         _log_refusal(problem.status, str(error), problem)
         if isinstance(error, TooFastError):
             return respond(problem, str(error), error.retry_after)
@@ -81,4 +84,5 @@ def install(app: Quart) -> None:
     @app.errorhandler(Exception)
     async def broken(error: Exception) -> Response:
         log.error("request failed", exc_info=error)
+        telemetry.failed(Part.REQUEST)
         return _untyped(500, "Internal Server Error", "Something went wrong in the server.")

@@ -14,9 +14,10 @@ from trio import Nursery
 from sharechat.actors.controller import Controller
 from sharechat.domain.errors import SharechatError
 from sharechat.domain.ids import parse_message_id, parse_room_id
-from sharechat.domain.outcomes import Close, close_of
+from sharechat.domain.outcomes import PROBLEM_OF, Close, close_of
 from sharechat.domain.ports import Connection, Repository
 from sharechat.domain.subprotocols import PlainText, SharechatV1, Subprotocol
+from sharechat.domain.telemetry import SILENT, Telemetry
 from sharechat.net.admission import Admission
 from sharechat.net.decoder import Decoder
 from sharechat.net.deflate import negotiate
@@ -74,10 +75,12 @@ class WebsocketRoute:
         admission: Admission,
         *,
         max_message_bytes: int,
+        telemetry: Telemetry = SILENT,
     ) -> None:
         self._controller = controller
         self._repository = repository
         self._admission = admission
+        self._telemetry = telemetry
         self._plain_text = PlainText(max_message_bytes)
         self._v1 = SharechatV1(max_message_bytes)
 
@@ -105,6 +108,7 @@ class WebsocketRoute:
             close = close_of(error) if offered else None
             if close is None:
                 raise
+            self._telemetry.refused(PROBLEM_OF[type(error)])
             log.debug(
                 "refused", code=close.code, detail=close.reason, address=peer_of(session).address
             )

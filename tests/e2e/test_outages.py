@@ -3,7 +3,6 @@
 import os
 import signal
 from contextlib import suppress
-from pathlib import Path
 
 import pytest
 import trio
@@ -19,6 +18,7 @@ from tests.harness.cluster import (
 from tests.harness.deadline import DEADLINE, eventually
 from tests.harness.http import fetch, history, make_room, members, texts
 from tests.harness.impatient import LEASE_TTL, STOP_TIMEOUT
+from tests.harness.process import children
 from tests.harness.talker import join
 
 
@@ -58,12 +58,6 @@ async def test_every_member_hears_every_message_though_redis_was_away(
         for listener in listeners:
             assert_heard_without_gaps(listener.heard, log)
         nursery.cancel_scope.cancel()
-
-
-def children(pid: int) -> list[int]:
-    """Return the ids of a process's children, whichever of its threads started them."""
-    lists = Path(f"/proc/{pid}/task").glob("*/children")
-    return [int(child) for children in lists for child in children.read_text().split()]
 
 
 async def listen_once_served(nursery: trio.Nursery, url: str) -> Listener:

@@ -12,6 +12,7 @@ import trio
 from sharechat.actors.controller import Controller
 from sharechat.actors.policy import Policy
 from sharechat.adapters.memory import MemoryBus, MemoryRepository
+from sharechat.adapters.prometheus import PrometheusTelemetry
 from sharechat.domain import ids
 from sharechat.domain.ids import RoomId
 from sharechat.domain.messages import Draft, Entry, Identity, Message, MessageType, RoomInfo
@@ -70,7 +71,7 @@ class Visit:
 
 
 class Node:
-    """One process: its Controller and its Queue.
+    """One process: its Controller, its Queue, and what it has counted.
 
     Cancelling `scope` kills the process; `over` is set when its Controller has ended.
     """
@@ -78,7 +79,8 @@ class Node:
     def __init__(self, repository: ScriptedRepository, bus: MemoryBus, policy: Policy) -> None:
         self.repository = repository
         self.queue = FaultyQueue(bus)
-        self.controller = Controller(repository, self.queue, policy)
+        self.telemetry = PrometheusTelemetry("test")
+        self.controller = Controller(repository, self.queue, policy, telemetry=self.telemetry)
         self.scope = trio.CancelScope()
         self.over = trio.Event()
         self.visits: list[Visit] = []

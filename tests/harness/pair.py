@@ -11,6 +11,7 @@ from wsproto.extensions import Extension, PerMessageDeflate
 from sharechat.domain.batch import Batch
 from sharechat.domain.ids import new_member_id, new_room_id
 from sharechat.domain.messages import Identity, MessageType, stamp
+from sharechat.domain.telemetry import SILENT, Telemetry
 from sharechat.net.decoder import Decoder
 from sharechat.net.deflate import negotiate
 from sharechat.net.direct_connection import CLOSE_TIMEOUT, DirectConnection
@@ -99,6 +100,7 @@ def past_handshake(
     offer: str = "",
     limit: int = LIMIT,
     close_timeout: float = CLOSE_TIMEOUT,
+    telemetry: Telemetry = SILENT,
 ) -> tuple[DirectConnection, Peer]:
     """Return both ends of a websocket, as they are once the handshake is done."""
     extensions: Sequence[Extension] = ()
@@ -107,7 +109,9 @@ def past_handshake(
         deflate.finalize(offer)
         extensions = [deflate]
     decoder = Decoder(negotiate([offer]), limit)
-    connection = DirectConnection(transport, decoder, close_timeout=close_timeout)
+    connection = DirectConnection(
+        transport, decoder, close_timeout=close_timeout, telemetry=telemetry
+    )
     return connection, Peer(theirs, extensions)
 
 
@@ -119,11 +123,17 @@ async def websockets(
     limit: int = LIMIT,
     stall_timeout: float = STALL_TIMEOUT,
     close_timeout: float = CLOSE_TIMEOUT,
+    telemetry: Telemetry = SILENT,
     secure: bool = False,
 ) -> AsyncIterator[tuple[DirectConnection, Peer]]:
     """Connect a DirectConnection to a client."""
     async with transports(buffers, stall_timeout=stall_timeout, secure=secure) as ends:
         transport, theirs = ends
         yield past_handshake(
-            transport, theirs, offer=offer, limit=limit, close_timeout=close_timeout
+            transport,
+            theirs,
+            offer=offer,
+            limit=limit,
+            close_timeout=close_timeout,
+            telemetry=telemetry,
         )

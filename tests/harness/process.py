@@ -26,6 +26,12 @@ def environment(**more: str) -> dict[str, str]:
     return {**clean, "PATH": f"{BIN}:{os.environ['PATH']}", **more}
 
 
+def children(pid: int) -> list[int]:
+    """Return the ids of a process's children, whichever of its threads started them."""
+    lists = Path(f"/proc/{pid}/task").glob("*/children")
+    return [int(child) for children in lists for child in children.read_text().split()]
+
+
 class ServerProcess:
     """A command that listens on 127.0.0.1, or on a Unix socket, and prints its URL once it does.
 

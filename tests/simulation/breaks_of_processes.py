@@ -7,7 +7,7 @@ from unittest import mock
 import msgspec
 import trio
 
-from sharechat.actors import controller
+from sharechat.actors.controller import Controller
 from sharechat.actors.janitor import Janitor
 from sharechat.actors.journal import BROKEN, Journal, _Pending
 from sharechat.actors.lease import Lease
@@ -183,10 +183,10 @@ def room_ttl() -> AbstractContextManager[object]:
 def supervision() -> AbstractContextManager[object]:
     """An actor that fails is not started again."""
 
-    async def supervise(name: str, run: Callable[[], Awaitable[None]]) -> None:
+    async def supervise(_: Controller, name: str, run: Callable[[], Awaitable[None]]) -> None:
         try:
             await run()
         except Exception:  # noqa: BLE001 - as in the Controller
             await trio.sleep_forever()
 
-    return mock.patch.object(controller, "_supervise", supervise)
+    return mock.patch.object(Controller, "_supervise", supervise)

@@ -25,6 +25,7 @@ from sharechat.adapters.redis.url import parse_url
 from sharechat.domain.ids import RoomId
 from sharechat.domain.messages import Entry
 from sharechat.domain.ports import Listener
+from sharechat.domain.telemetry import SILENT, Level, Telemetry
 
 log = structlog.get_logger()
 
@@ -57,6 +58,7 @@ class RedisQueue:
         buffer_size: int = 8 * 1024 * 1024,
         open_stream: OpenStream = open_stream,
         random: Random = _random,
+        telemetry: Telemetry = SILENT,
     ) -> None:
         """Parse the URL without any I/O. Raises ValueError if it is not a valid Redis URL.
 
@@ -77,6 +79,8 @@ class RedisQueue:
         self._tls_context: ssl.SSLContext | None = None
         self._open_stream = open_stream
         self._random = random
+        self._telemetry = telemetry
+        telemetry.watch(Level.BUS_UP, lambda: float(self._health.working))
 
     def publish(self, room_id: RoomId, entries: Sequence[Entry]) -> None:
         self._publish(room_id, entries)
@@ -87,11 +91,14 @@ class RedisQueue:
     def _publish(self, room_id: RoomId, entries: Sequence[Entry]) -> None:
         if self._send_buffer.put(self._subscriptions.publish_command(room_id, entries)):
             self._unconfirmed.add_sent(room_id)
+            self._telemetry.published(len(entries))
             self._send_buffer_filled.set()
         else:
             self._unconfirmed.add_dropped(room_id)
+            self._telemetry.lost(len(entries))
 
     def _publish_looks(self, room_ids: Collection[RoomId]) -> None:
+        self._telemetry.bus_repaired(len(room_ids))
         # Sorted, so that a simulation repeats exactly.
         for room_id in sorted(room_ids):
             self.publish_look(room_id)
@@ -127,6 +134,7 @@ class RedisQueue:
                     await self._run_connected(listener)
                 except* ConnectionFailedError as errors:
                     self._health.set_failed(_first_reason(errors))
+                    self._telemetry.bus_interrupted()
                 # Connections that are lost again at once do not reset the backoff: otherwise
                 # they would be remade, and logged, twenty times a second.
                 if trio.current_time() - began > 2 * self._timeout:
@@ -179,6 +187,7 @@ class RedisQueue:
         while True:
             received = self._subscriptions.receive(await subscriber.receive())
             for room_id, entries in received.heard:
+                self._telemetry.heard(len(entries))
                 listener.heard(room_id, entries)
             if received.malformed:
                 log.warning(
@@ -213,11 +222,13 @@ class RedisQueue:
         await self._wait_in_time(probe.subscribed, "did not confirm a subscription")
         while True:
             probe.start_round()
+            sent_at = self._telemetry.clock()
             self._unconfirmed.probe_sent()
             command = pack((b"PUBLISH", self._probe_channel, probe.token))
             self._send_buffer.put(command, urgent=True)
             self._send_buffer_filled.set()
             await self._wait_in_time(probe.returned, "did not send back the probe")
+            self._telemetry.probe_returned(sent_at)
             self._unconfirmed.probe_returned()
             self._publish_looks(self._unconfirmed.take_dropped())
             self._health.set_working(self._send_buffer.take_dropped())
