@@ -9,8 +9,10 @@ import hypothesis
 # a test runs, instead of using the rooms of whoever runs the tests.
 os.environ["XDG_DATA_HOME"] = "/dev/null/none"
 
-# Run by `nohup`, this process ignores SIGHUP, and so would the commands that a test runs.
+# In the background or under `nohup`, this process may ignore them, and so would the commands
+# that a test runs.
 signal.signal(signal.SIGHUP, signal.SIG_DFL)
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # A busy machine may take any time for one example; the time limit of a test holds for all.
 hypothesis.settings.register_profile("no deadlines", deadline=None)

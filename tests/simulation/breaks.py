@@ -103,7 +103,6 @@ _ALL = (
     Break(breaks_of_connections.hasty_close, "sockets"),
     Break(breaks_of_connections.lost_end, "sockets"),
     Break(breaks_of_connections.failed_ping, "clients"),
-    Break(breaks_of_connections.lost_page, "resuming"),
     Break(breaks_of_redis.send_buffer_size, "publishing"),
     Break(breaks_of_redis.lost_connection, "publishing"),
     Break(breaks_of_redis.dropped_publications, "publishing"),

@@ -7,8 +7,6 @@ from unittest import mock
 
 import trio
 
-from sharechat.actors.member import Member
-from sharechat.domain.batch import Batch
 from sharechat.domain.errors import ConnectionClosedError
 from sharechat.domain.outcomes import NORMAL, Close
 from sharechat.net import direct_connection
@@ -207,18 +205,3 @@ def failed_ping() -> AbstractContextManager[object]:
         self.gone = self.gone or self._peer_gone
 
     return mock.patch.object(DirectConnection, "_send_control", send)
-
-
-def lost_page() -> AbstractContextManager[object]:
-    """A page that does not fit into the buffer, since a control frame waits there, is lost."""
-
-    async def send_page(self: Member, after: int, limit: int) -> int:
-        entries = await self._history.read(self._room.id, after=after, limit=limit)
-        if entries:
-            await self._connection.drain()
-            self.position = max(self.position, after + len(entries))
-            self._connection.offer(Batch([entry.message for entry in entries]))
-            await self._connection.drain()
-        return len(entries)
-
-    return mock.patch.object(Member, "_send_page", send_page)
