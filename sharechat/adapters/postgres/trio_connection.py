@@ -123,15 +123,16 @@ class TrioConnection(psycopg.AsyncConnection[Row]):
             if name is None:
                 name = b"sharechat_%d" % len(self._statement_names)
                 self.pgconn.send_prepare(name, statement)
-                self._single_result(await self.wait(generators.execute(self.pgconn)))
+                self._last_result(await self.wait(generators.execute(self.pgconn)))
                 self._statement_names[statement] = name
             self.pgconn.send_query_prepared(name, params)
-            result = self._single_result(await self.wait(generators.execute(self.pgconn)))
+            result = self._last_result(await self.wait(generators.execute(self.pgconn)))
             columns = range(result.nfields)
             return [[result.get_value(row, c) for c in columns] for row in range(result.ntuples)]
 
-    def _single_result(self, results: Sequence[pq.abc.PGresult]) -> pq.abc.PGresult:
-        (result,) = results
+    def _last_result(self, results: Sequence[pq.abc.PGresult]) -> pq.abc.PGresult:
+        # An error of the commit, or the end of the connection, follows what the statement returned.
+        result = results[-1]
         if result.status not in (pq.ExecStatus.TUPLES_OK, pq.ExecStatus.COMMAND_OK):
             raise error_from_result(result, encoding=self.info.encoding)
         return result

@@ -31,6 +31,18 @@ async def test_tasks_that_share_a_connection_take_turns(connection: Connection) 
     assert sorted(results) == list(range(10))
 
 
+async def test_a_prepared_statement_fails_if_its_commit_does(connection: Connection) -> None:
+    """The server has answered the statement then, and sends the error as another result."""
+    await connection.execute(
+        "CREATE TEMPORARY TABLE work (n int UNIQUE DEFERRABLE INITIALLY DEFERRED)"
+    )
+    insert = b"INSERT INTO work SELECT 1 FROM generate_series(1, $1::int)"
+    with pytest.raises(psycopg.errors.UniqueViolation):
+        await connection.fetch_prepared(insert, [b"2"])
+    assert await connection.fetch_prepared(insert, [b"1"]) == []
+    assert await fetch_value(connection, "SELECT count(*) FROM work") == 1
+
+
 async def test_a_transaction_that_fails_is_rolled_back(connection: Connection) -> None:
     await connection.execute("CREATE TEMPORARY TABLE work (n int)")
     with suppress(ZeroDivisionError):
