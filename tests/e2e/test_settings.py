@@ -4,6 +4,7 @@
 `test_process` starts the command for a few.
 """
 
+import signal
 import sys
 from collections.abc import Iterator
 from typing import Protocol
@@ -13,6 +14,7 @@ import structlog
 
 from sharechat import cli
 from sharechat.net import listeners
+from sharechat.workers import stop_signals
 
 
 class AssertRefused(Protocol):
@@ -137,6 +139,16 @@ _REDISES = [
 ] + ["redis://user:cr3t", "redis://user:cr3t@["]
 
 
+@pytest.fixture(name="kept_signals")
+def _kept_signals() -> Iterator[None]:
+    """The command ignores the signals that have told it to stop, to its process's end."""
+    handlers = {number: signal.getsignal(number) for number in stop_signals()}
+    yield
+    for number, handler in handlers.items():
+        signal.signal(number, handler)
+
+
+@pytest.mark.usefixtures("kept_signals")
 @pytest.mark.parametrize(
     "urls",
     [(database, "redis://127.0.0.1:1") for database in _DATABASES]
