@@ -11,8 +11,9 @@ BIN := $(VENV)/bin
 run: $(VENV)/.installed
 	$(BIN)/sharechat serve
 
+# In several processes, since a test waits for others about half of its time.
 test: $(VENV)/.installed-test
-	$(BIN)/pytest
+	$(BIN)/pytest --numprocesses 4 --dist worksteal
 
 # All tests on every Python that is there, each in an environment of its own.
 test-all: $(VENV)/.installed-test

@@ -1,42 +1,25 @@
 """What people see of a room."""
 
-import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
-from playwright.sync_api import Locator, Page, Route, WebSocketRoute, expect
+from playwright.sync_api import Page, Route, expect
 
 from tests.browser.conftest import OpenRoom
 from tests.harness.member import SyncMember
+from tests.harness.page import log_of, say, texts_in
 from tests.harness.page_server import PageServer
 
 Join = Callable[..., SyncMember]
+
 Hosts = list[Callable[[str], bool]]
+
 NewPage = Callable[..., Page]
 
 PHONES = (360, 320)
 """Widths in CSS pixels."""
-
-AT_TOP = """() => {
-  const view = document.querySelector('#scroller');
-  view.scrollTop = 0;
-  const edge = view.getBoundingClientRect().top;
-  const texts = [...document.querySelectorAll('.row .text')];
-  const first = texts.find((text) => text.getBoundingClientRect().top >= edge);
-  return [first.textContent, first.getBoundingClientRect().top];
-}"""
-"""Scrolls to the top. Returns the first text in view, and where it is."""
-
-TOP_OF = """(text) => [...document.querySelectorAll('.row .text')]
-  .find((row) => row.textContent === text)?.getBoundingClientRect().top"""
-
-TO_END = """() => {
-  const view = document.querySelector('#scroller');
-  return view.scrollHeight - view.scrollTop - view.clientHeight;
-}"""
-"""How far the end is."""
 
 SIDEWAYS = """() => [document.documentElement, ...document.querySelectorAll('body *')]
   .filter((element) => ['auto', 'scroll', 'visible'].includes(getComputedStyle(element).overflowX))
@@ -54,36 +37,6 @@ HIDE = """(hidden) => {
 """Makes the page believe that its tab is in the background."""
 
 
-@pytest.fixture(name="fast_server", scope="module")
-def _fast_server() -> Iterator[PageServer]:
-    """A server that lets one member say a lot."""
-    server = PageServer("--message-rate", "0")
-    server.start()
-    yield server
-    server.stop()
-
-
-def say(page: Page, text: str) -> None:
-    page.get_by_role("textbox", name="Message").fill(text)
-    page.get_by_role("button", name="Send").click()
-
-
-def log_of(page: Page) -> Locator:
-    return page.get_by_role("log")
-
-
-def texts(page: Page) -> list[str]:
-    return log_of(page).locator(".text").all_inner_texts()
-
-
-def fill(server: PageServer, room_id: str, count: int, first: int = 0) -> None:
-    with SyncMember(server.url, room_id) as member:
-        for number in range(first, first + count):
-            member.say(f"message {number}")
-        for _ in range(count):
-            member.hear_chat()
-
-
 def test_two_pages_and_another_client_talk(
     new_page: NewPage, server: PageServer, open_room: OpenRoom, join: Join
 ) -> None:
@@ -99,7 +52,7 @@ def test_two_pages_and_another_client_talk(
     other.say("from websocat")
     for page in (one, two):
         expect(log_of(page)).to_contain_text("from websocat")
-        assert texts(page) == ["from one", "from two", "from websocat"]
+        assert texts_in(page) == ["from one", "from two", "from websocat"]
     assert [other.hear_chat() for _ in range(3)] == ["from one", "from two", "from websocat"]
 
 
@@ -184,165 +137,6 @@ def test_who_is_here_follows_who_comes_and_goes(
     expect(people.get_by_role("listitem").first).to_contain_text("you")
     other.leave()
     expect(people).to_contain_text("1 here")
-
-
-def test_a_reader_who_has_scrolled_up_is_not_pulled_down(
-    page: Page, fast_server: PageServer, our_hosts: Hosts, open_room: OpenRoom
-) -> None:
-    our_hosts.append(fast_server.owns)
-    room = fast_server.make_room()
-    fill(fast_server, room.id, 60)
-    open_room(page, room.id, fast_server.url)
-    expect(log_of(page)).to_contain_text("message 59")
-    page.locator("#scroller").hover()
-    page.mouse.wheel(0, -600)
-    expect(page.get_by_role("button", name="Latest")).to_be_hidden()
-    page.wait_for_function(f"() => ({TO_END})() > 300")
-    text, top = page.evaluate(AT_TOP.replace("view.scrollTop = 0;", ""))
-    fill(fast_server, room.id, 3, 60)
-    button = page.get_by_role("button", name="3 new")
-    expect(button).to_be_visible()
-    assert abs(page.evaluate(TOP_OF, text) - top) < 1
-    button.click()
-    expect(log_of(page).get_by_text("message 62")).to_be_in_viewport()
-    expect(button).to_be_hidden()
-    line = log_of(page).locator(".row", has=page.locator(".new"))
-    expect(line).to_have_count(1)
-    expect(line).to_contain_text("message 60")
-    say(page, "an answer")
-    expect(line).to_have_count(0)
-
-
-def test_a_line_stands_where_one_left_off(
-    page: Page, fast_server: PageServer, our_hosts: Hosts, open_room: OpenRoom
-) -> None:
-    our_hosts.append(fast_server.owns)
-    room = fast_server.make_room()
-    fill(fast_server, room.id, 30)
-    open_room(page, room.id, fast_server.url)
-    expect(log_of(page)).to_contain_text("message 29")
-    page.goto(fast_server.url)
-    fill(fast_server, room.id, 5, 30)
-    open_room(page, room.id, fast_server.url)
-    line = log_of(page).locator(".row", has=page.locator(".new"))
-    expect(line).to_contain_text("message 30")
-    expect(line.locator(".new")).to_be_in_viewport()
-
-
-def test_a_button_leads_to_where_one_left_off_long_ago(
-    page: Page, fast_server: PageServer, our_hosts: Hosts, open_room: OpenRoom
-) -> None:
-    our_hosts.append(fast_server.owns)
-    room = fast_server.make_room()
-    fill(fast_server, room.id, 30)
-    open_room(page, room.id, fast_server.url)
-    expect(log_of(page)).to_contain_text("message 29")
-    page.goto(fast_server.url)
-    fill(fast_server, room.id, 700, 30)
-    open_room(page, room.id, fast_server.url)
-    expect(log_of(page)).to_contain_text("message 729")
-    page.get_by_role("button", name="New since your last visit").click()
-    line = log_of(page).locator(".row", has=page.locator(".new"))
-    expect(line).to_contain_text("message 30")
-    expect(line.locator(".new")).to_be_in_viewport()
-    page.get_by_role("button", name="Latest").click()
-    expect(log_of(page).get_by_text("message 729")).to_be_in_viewport()
-
-
-def test_a_history_of_5000_messages_is_read_to_its_beginning_and_the_view_stays_steady(
-    page: Page, fast_server: PageServer, our_hosts: Hosts, open_room: OpenRoom
-) -> None:
-    our_hosts.append(fast_server.owns)
-    room = fast_server.make_room()
-    fill(fast_server, room.id, 5_000)
-    open_room(page, room.id, fast_server.url)
-    expect(log_of(page)).to_contain_text("message 4999")
-    beginning = page.get_by_text("This is the beginning of the room.")
-    most = 0
-    for _ in range(200):
-        text, top = page.evaluate(AT_TOP)
-        if text == "message 0":
-            break
-        page.wait_for_function(
-            "(text) => !document.querySelector('.row .text').textContent.endsWith(text)", arg=text
-        )
-        assert abs(page.evaluate(TOP_OF, text) - top) < 1.5, text
-        most = max(most, page.locator(".row").count())
-    expect(beginning).to_be_visible()
-    assert most <= 650
-    assert texts(page)[:100] == [f"message {number}" for number in range(100)]
-
-    page.get_by_role("button", name="Latest").click()
-    expect(log_of(page).get_by_text("message 4999")).to_be_in_viewport()
-    assert texts(page)[-90:] == [f"message {number}" for number in range(4_910, 5_000)]
-
-
-def test_scrolling_down_again_leads_to_the_end_without_a_gap(
-    page: Page, fast_server: PageServer, our_hosts: Hosts, open_room: OpenRoom
-) -> None:
-    our_hosts.append(fast_server.owns)
-    room = fast_server.make_room()
-    fill(fast_server, room.id, 1_500)
-    open_room(page, room.id, fast_server.url)
-    expect(log_of(page)).to_contain_text("message 1499")
-    seen: set[int] = set()
-    for key, last in (("Home", 0), ("End", 1_499)):
-        for _ in range(100):
-            page.locator("#scroller").press(key)
-            page.wait_for_timeout(60)
-            numbers = [int(text.split()[1]) for text in texts(page)]
-            assert numbers == list(range(numbers[0], numbers[0] + len(numbers)))
-            seen.update(numbers)
-            if last in numbers:
-                break
-    assert len(seen) == 1_500
-    page.locator("#scroller").press("End")
-    page.wait_for_function(f"() => ({TO_END})() <= 2")
-    fill(fast_server, room.id, 1, 1_500)
-    expect(log_of(page).get_by_text("message 1500")).to_be_in_viewport()
-
-
-def test_a_busy_room_keeps_few_messages_in_the_document(
-    page: Page, fast_server: PageServer, our_hosts: Hosts, open_room: OpenRoom
-) -> None:
-    our_hosts.append(fast_server.owns)
-    room = fast_server.make_room()
-    open_room(page, room.id, fast_server.url)
-    fill(fast_server, room.id, 3_000)
-    expect(log_of(page).get_by_text("message 2999")).to_be_in_viewport()
-    assert page.locator(".row").count() <= 600
-    assert page.evaluate(TO_END) <= 2
-
-
-def test_a_message_that_failed_is_offered_again(
-    page: Page, server: PageServer, open_room: OpenRoom
-) -> None:
-    room = server.make_room()
-    refused: list[Any] = []
-
-    def refuse_once(socket: WebSocketRoute) -> None:
-        upstream = socket.connect_to_server()
-
-        def up(frame: str | bytes) -> None:
-            said = json.loads(frame)
-            if refused:
-                upstream.send(frame)
-                return
-            refused.append(said)
-            failed = {"id": said["id"], "roomId": room.id, "memberId": "", "memberName": ""}
-            failed |= {"type": "failed", "message": "Not now.", "sent": "2026-01-01T00:00:00Z"}
-            socket.send(json.dumps(failed))
-
-        socket.on_message(up)
-
-    page.route_web_socket("**/api/serve/*", refuse_once)
-    open_room(page, room.id)
-    say(page, "precious words")
-    drafts = page.get_by_role("group", name="Not stored yet")
-    expect(drafts).to_contain_text("Not sent. Not now.")
-    page.get_by_role("button", name="Try again").click()
-    expect(log_of(page)).to_contain_text("precious words")
-    expect(drafts.locator(".row")).to_have_count(0)
 
 
 def test_a_text_that_is_too_long_stays_in_the_box(

@@ -14,6 +14,9 @@ from tests.harness.talker import join
 
 _NAME = re.compile("[A-Z][a-z]+ [A-Z][a-z]+")
 _SENT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z")
+UNKNOWN = "5a9759fb-a35b-4311-885b-c90a8fddb8fa"
+"""The id of a room that does not exist."""
+
 _KEYS = {"id", "roomId", "memberId", "memberName", "type", "message", "sent"}
 
 
@@ -75,7 +78,7 @@ async def test_members_and_messages_are_listed_in_order_with_all_their_keys(
 
 
 @pytest.mark.parametrize("path", ["", "/messages", "/messages?limit=3"])
-@pytest.mark.parametrize("room_id", [str(uuid4()), "x", "%00", "1", f"{uuid4()}x", "%C5%BC"])
+@pytest.mark.parametrize("room_id", [UNKNOWN, "x", "%00", "1", f"{UNKNOWN}x", "%C5%BC"])
 def test_an_unknown_room_is_not_found(server: SharechatProcess, room_id: str, path: str) -> None:
     assert_problem(fetch(f"{server.url}/api/room/{room_id}{path}"), 404, "room-not-found")
 

@@ -1,9 +1,5 @@
 """The simulation as a test: as many histories as a few seconds allow, always the same ones."""
 
-from collections.abc import Iterator, Mapping
-from concurrent.futures import Future, ProcessPoolExecutor
-from multiprocessing import get_context
-
 import pytest
 
 from tests.simulation.breaks import BREAKS
@@ -24,28 +20,11 @@ def test_a_history_replays_exactly(number: int) -> None:
     assert simulate(history) == simulate(from_text(to_text(history)))
 
 
-@pytest.fixture(scope="module", name="findings")
-def _findings() -> Iterator[Mapping[str, Future[bool]]]:
-    """Whether each break is found; they are looked for on all cores."""
-    # A process that is forked would inherit what other tests have left open.
-    with ProcessPoolExecutor(mp_context=get_context("spawn")) as pool:
-        yield {name: pool.submit(_is_found, name) for name in BREAKS}
-        pool.shutdown(cancel_futures=True)
-
-
-def _is_found(name: str) -> bool:
+@pytest.mark.parametrize("name", BREAKS)
+def test_the_simulation_finds_a_broken_protocol(name: str) -> None:
     broken = BREAKS[name]
     with broken.apply():
-        return hunt(0, 1000, broken.focus) is not None
-
-
-# It waits for the breaks that come before its own.
-@pytest.mark.time_limit(300)
-@pytest.mark.parametrize("name", BREAKS)
-def test_the_simulation_finds_a_broken_protocol(
-    name: str, findings: Mapping[str, Future[bool]]
-) -> None:
-    assert findings[name].result()
+        assert hunt(0, 1000, broken.focus) is not None
 
 
 def test_a_process_that_fails_to_start_is_asked_for_nothing() -> None:

@@ -10,13 +10,13 @@ from quart import Response
 
 from sharechat.bootstrap import build
 from sharechat.config import Settings
-from sharechat.domain.ids import new_room_id
+from sharechat.domain.ids import RoomId
 from sharechat.web.pages import Site
 from tests.harness.http import fetch
 from tests.harness.plain_asgi import hypercorn
 from tests.harness.qr import drawn
 
-ROOM = new_room_id()
+ROOM = RoomId("5a9759fb-a35b-4311-885b-c90a8fddb8fa")
 
 DOCUMENTS = [
     "/",

@@ -9,14 +9,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sharechat.domain.errors import MessageNotFoundError
-from sharechat.domain.ids import new_member_id, new_room_id
+from sharechat.domain.ids import MemberId, RoomId
 from sharechat.domain.messages import Entry, Identity, stamp
 from sharechat.web import pagination as pages
 from sharechat.web.problems import ProblemError
 from tests.harness.drafts import chat
 
-ROOM = new_room_id()
-WHO = Identity(new_member_id(), "Teal Creek")
+ROOM = RoomId("5a9759fb-a35b-4311-885b-c90a8fddb8fa")
+WHO = Identity(MemberId("0f3d7c52-9a68-4d0b-8f5e-6c1b2a934e70"), "Teal Creek")
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
 
 

@@ -79,6 +79,7 @@ export class LogView {
   draw() {
     const start = performance.now();
     this.#scheduled = false;
+    this.unread.countHeard();
     this.#apply();
     this.#trim();
     this.#apply();

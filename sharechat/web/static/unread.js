@@ -15,6 +15,8 @@ import { button, element } from './browser.js';
 export class Unread {
   /** Messages of others that came since the end was last seen. */
   count = 0;
+  /** What was heard since something was drawn. @type {string[]} */
+  #heard = [];
   #view;
   #log;
   #options;
@@ -42,8 +44,17 @@ export class Unread {
 
   /** @param {Message} message - heard just now, and said by someone else */
   hear({ id }) {
-    if (!document.hidden && this.#view.scroller.pinned) return;
-    if (this.count++ === 0) this.#mark(id);
+    this.#heard.push(id);
+    // A hidden page may draw as rarely as once a minute, but its title counts at once.
+    if (document.hidden) this.countHeard();
+  }
+
+  /** Count what was heard, unless the end is in view; right before that is drawn. */
+  countHeard() {
+    const heard = this.#heard.splice(0);
+    if (!heard.length || (!document.hidden && this.#view.scroller.pinned)) return;
+    if (!this.count) this.#mark(heard[0]);
+    this.count += heard.length;
     this.#above = this.count;
   }
 
