@@ -13,6 +13,7 @@ from tests.harness.deadline import DEADLINE
 from tests.harness.http import history, members, texts
 from tests.harness.member import SyncMember
 from tests.harness.nginx import Nginx
+from tests.harness.page import HURRY, say
 from tests.harness.page_server import PageServer
 from tests.harness.qr import drawn
 
@@ -36,11 +37,6 @@ def _nginx(twins: Pair, tmp_path: Path) -> Iterator[Nginx]:
         yield nginx
 
 
-def say(page: Page, text: str) -> None:
-    page.get_by_role("textbox", name="Message").fill(text)
-    page.get_by_role("button", name="Send").click()
-
-
 def test_a_page_goes_on_when_one_of_two_servers_is_killed(
     page: Page,
     twins: Pair,
@@ -49,6 +45,7 @@ def test_a_page_goes_on_when_one_of_two_servers_is_killed(
     allow_errors: Callable[[str], None],
 ) -> None:
     """Each of the two is killed once, so one of them is that to which the page is connected."""
+    page.context.add_init_script(HURRY)
     allow_errors(AWAY)
     room = twins[0].make_room()
     open_room(page, room.id, nginx.url)

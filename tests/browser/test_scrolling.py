@@ -199,3 +199,33 @@ def test_a_busy_room_keeps_few_messages_in_the_document(
     expect(log_of(page).get_by_text("message 2999")).to_be_in_viewport()
     assert page.locator(".row").count() <= 600
     assert page.evaluate(TO_END) <= 2
+
+
+def test_more_messages_than_a_window_holds_between_two_frames_are_followed_to_the_end(
+    page: Page, fast_server: PageServer, our_hosts: Hosts, open_room: OpenRoom
+) -> None:
+    page.add_init_script(
+        """const frame = requestAnimationFrame;
+        requestAnimationFrame = (draw) => frame(function wait(time) {
+          if (window.stuck) frame(wait);
+          else draw(time);
+        });
+        window.heard = 0;
+        WebSocket = class extends WebSocket {
+          constructor(...args) {
+            super(...args);
+            this.addEventListener('message', () => window.heard++);
+          }
+        }"""
+    )
+    our_hosts.append(fast_server.owns)
+    room = fast_server.make_room()
+    open_room(page, room.id, fast_server.url)
+    page.evaluate("window.stuck = true")
+    fill(fast_server, room.id, 2_500)
+    page.wait_for_function("window.heard > 2_500")
+    page.evaluate("window.stuck = false")
+    expect(in_log(page, "message 2499")).to_be_in_viewport()
+    fill(fast_server, room.id, 1, 2_500)
+    expect(in_log(page, "message 2500")).to_be_in_viewport()
+    expect(page.get_by_role("button", name="Latest")).to_be_hidden()

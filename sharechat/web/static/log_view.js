@@ -188,7 +188,10 @@ export class LogView {
     // After an error that is final, or the end of the room, nothing more is asked for.
     if (!error && !this.ended) {
       if (window.length < MOST_MESSAGES - 200 && this.scroller.nearStart()) void this.#log.loadOlder();
-      if (!atEnd && this.scroller.nearEnd()) void this.#log.loadNewer();
+      // More than a window holds came between two frames; the reader goes on following.
+      if (!atEnd && this.scroller.pinned) {
+        if (!this.#log.loading) void this.#log.jumpToEnd();
+      } else if (!atEnd && this.scroller.nearEnd()) void this.#log.loadNewer();
     }
     this.unread.update();
   }

@@ -22,7 +22,7 @@ export class Scroller {
     view.addEventListener('scroll', () => {
       // By the direction: in a busy room a distance would never be reached before the next message.
       const stays = this.pinned && view.scrollTop >= this.#top - 1;
-      this.pinned = this.#canPin && (this.#rest() <= 2 || stays);
+      this.pinned = stays || (this.#canPin && this.#rest() <= 2);
       this.#top = view.scrollTop;
       this.#remember();
       onMove();

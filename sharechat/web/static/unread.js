@@ -45,7 +45,7 @@ export class Unread {
   /** @param {Message} message - heard just now, and said by someone else */
   hear({ id }) {
     this.#heard.push(id);
-    // A hidden page may draw as rarely as once a minute, but its title counts at once.
+    // A hidden page is drawn rarely, but its title counts at once.
     if (document.hidden) this.countHeard();
   }
 
