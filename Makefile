@@ -5,6 +5,9 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
+# Images often set it; but the tests start hundreds of processes, and each would compile all modules.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: run test test-all unit-test int-test e2e-test browser-test hostile autobahn simulate simulate-breaks \
 	lint types coverage bench screenshots api-docs measure-page lock clean
 
