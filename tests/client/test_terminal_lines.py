@@ -138,5 +138,15 @@ async def test_a_new_room_is_a_json_object_with_its_key(unlimited: SharechatProc
 
 @pytest.mark.parametrize("module", ["httpx", "trio_websocket", "urwid"])
 def test_a_server_does_not_import_what_only_the_client_needs(module: str) -> None:
-    check = f"import sys, sharechat.cli; sys.exit({module!r} in sys.modules)"
+    check = f"import sys, sharechat.serve; sys.exit({module!r} in sys.modules)"
     assert subprocess.run([sys.executable, "-c", check], check=False).returncode == 0
+
+
+def test_a_client_does_not_import_what_only_the_server_needs() -> None:
+    check = """
+import sys, sharechat.cli, sharechat.client
+sharechat.cli.cli.get_command(None, "join")
+print(*{"hypercorn", "psycopg", "quart", "structlog"} & {*sys.modules})
+"""
+    done = subprocess.run([sys.executable, "-c", check], check=True, capture_output=True, text=True)
+    assert done.stdout.strip() == ""

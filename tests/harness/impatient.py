@@ -5,7 +5,7 @@ If it starts workers, these have the usual times.
 
 from dataclasses import replace
 
-from sharechat import cli
+from sharechat import cli, serve
 from sharechat.actors.policy import Policy
 from sharechat.config import Settings
 
@@ -27,5 +27,5 @@ class ImpatientSettings(Settings):
 
 
 if __name__ == "__main__":
-    cli.Settings = ImpatientSettings  # type: ignore[attr-defined]
+    serve.Settings = ImpatientSettings  # type: ignore[attr-defined]
     cli.main()

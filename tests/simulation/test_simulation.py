@@ -10,7 +10,7 @@ from tests.simulation.simulate import simulate
 
 
 def test_no_history_violates_an_invariant() -> None:
-    finding = hunt(0, 200)
+    finding = hunt(0, 100)
     assert finding is None, f"\n{finding}"
 
 

@@ -12,7 +12,8 @@ from itertools import pairwise
 import pytest
 import structlog
 
-from sharechat.logs import RepeatFilter, stderr_in_thread
+from sharechat.logs import RepeatFilter
+from sharechat.stderr import stderr_in_thread
 from tests.harness.deadline import wait_until
 from tests.unit.conftest import Logs
 
@@ -182,9 +183,10 @@ def test_a_traceback_shows_no_local_variables(flag: str) -> None:
     program = f"""
 import structlog
 from sharechat import logs
+from sharechat.stderr import stderr_in_thread
 def connect(url):
     raise OSError("no route")
-with logs.stderr_in_thread():
+with stderr_in_thread():
     logs.configure("info", json={flag})
     try:
         connect("se" + "cret")
