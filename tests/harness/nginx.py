@@ -26,7 +26,8 @@ class Nginx:
 
     def __init__(self, folder: Path, ports: Sequence[int]) -> None:
         self._folder = folder
-        self._servers = "".join(f"server 127.0.0.1:{port};" for port in ports)
+        # As it is deployed, nginx resolves a name for each request, and remembers no failures.
+        self._servers = "".join(f"server 127.0.0.1:{port} max_fails=0;" for port in ports)
         self._process: subprocess.Popen[bytes] | None = None
         self.plain_port, self.tls_port = free_port(), free_port()
 
@@ -37,6 +38,10 @@ class Nginx:
     @property
     def tls_url(self) -> str:
         return f"https://127.0.0.1:{self.tls_port}"
+
+    def statuses(self) -> set[int]:
+        """Return the status of each answer so far; a websocket is logged when it ends."""
+        return {int(line) for line in (self._folder / "access.log").read_text().split()}
 
     def owns(self, netloc: str) -> bool:
         return netloc in (f"127.0.0.1:{self.plain_port}", f"127.0.0.1:{self.tls_port}")
@@ -56,7 +61,8 @@ class Nginx:
             ("worker_processes auto;", "worker_processes 1;"),
             (
                 "http {",
-                f"http {{ access_log off; {temporary} upstream replicas {{{self._servers}}}",
+                f"http {{ log_format status $status; access_log access.log status; {temporary} "
+                f"upstream replicas {{{self._servers}}}",
             ),
             ("listen 8080;", listen),
             ("http://sharechat:8080", "http://replicas"),
