@@ -15,8 +15,8 @@ from tests.harness.http import fetch, history, make_room
 from tests.harness.nginx import Nginx
 from tests.harness.page_server import PageServer
 
-ROOMS, MEMBERS, TALKERS = 6, 50, 2
-"""How many rooms, and members and talkers in each."""
+ROOMS, MEMBERS, TALKERS = 6, 10, 2
+"""How many rooms, and members and talkers in each. With 50 members it passes as well."""
 
 FLAGS = ("--max-per-address", "1000", "--drain-delay", "1s")
 
