@@ -1,6 +1,6 @@
 """Every close code and every problem type, in one table.
 
-The README shows this table to clients. Each row says whether it makes sense to try again.
+docs/api.md shows this table to clients. Each row says whether it makes sense to try again.
 """
 
 from typing import Annotated, NamedTuple

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from sharechat.domain.outcomes import PROBLEMS
+from sharechat.domain.outcomes import CLOSES, PROBLEMS
 from sharechat.web.openapi import Json, document
 from sharechat.web.operations import ANYWHERE
 
@@ -48,6 +48,22 @@ def _lines(api: Json) -> Iterator[str]:
         for method, path, operation in operations:
             if tag["name"] in operation["tags"]:
                 yield from _operation(method, path, operation)
+    yield from ("", "## Problems", "")
+    rows = [
+        [f"{each.status} `{each.slug}`", str(each.code or "none"), each.title, _retry(each.retry)]
+        for each in PROBLEMS
+    ]
+    yield from _table(["answer", "close code", "meaning", "try again?"], rows)
+    yield from (
+        "",
+        "A close code is for clients that offer `sharechat.v1`: browsers hide the status from",
+        "their pages. 4403 and 4421 are reserved; there it is always the status.",
+        "",
+        "## Close codes",
+        "",
+    )
+    rows = [[str(each.code), each.reason, _retry(each.retry)] for each in CLOSES]
+    yield from _table(["close code", "reason", "try again?"], rows)
     yield from ("", "## Types")
     for name, schema in sorted(api["components"]["schemas"].items()):
         yield from ("", f"### {name}", "")
@@ -102,6 +118,10 @@ def _answer(status: str, answer: Json) -> Iterator[list[str]]:
         if name != "X-Request-Id"
     ]
     yield [status, body, " ".join([answer["description"], *headers])]
+
+
+def _retry(retry: bool) -> str:
+    return "yes" if retry else "no"
 
 
 def _type(schema: Json) -> Iterator[str]:
