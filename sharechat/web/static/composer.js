@@ -126,7 +126,7 @@ export class DraftsView {
     const row = make('div', `row ${state}`);
     appendText(row, text);
     const failed = state === 'failed';
-    const bar = make('div', `state ${state}`, failed ? `Not sent. ${reason ?? ''}` : 'Sending…');
+    const bar = make('div', `state ${state}`, failed ? `Not sent. ${reason ?? ''}` : 'Not sent yet');
     if (failed) {
       bar.append(
         makeButton('Try again', () => this.#outbox.retry(id)),
