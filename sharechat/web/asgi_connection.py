@@ -135,12 +135,23 @@ class AsgiConnection:
             # The server ends the connection when we return. If something is unread then, the
             # client is reset, and may never see the close frame.
             with trio.move_on_after(CLOSE_TIMEOUT):
-                await self._outlast()
+                while not self._peer_gone:
+                    await self._drop()
 
-    async def _outlast(self) -> None:
-        """Drop what the client still sends, until it has answered the close frame or is gone."""
-        while True:
-            try:
-                await self._websocket.receive()
-            except trio.EndOfChannel:
-                return
+    async def outlast(self) -> None:
+        """Drop what a client still sends that was closed, until it goes or is silent for a second.
+
+        Hypercorn keeps a connection for ever if its application ends while more than ten messages
+        wait for it.
+        """
+        silent = False
+        while not self._peer_gone and not silent:
+            with trio.move_on_after(CLOSE_TIMEOUT) as silence:
+                await self._drop()
+            silent = silence.cancelled_caught
+
+    async def _drop(self) -> None:
+        try:
+            await self._websocket.receive()
+        except trio.EndOfChannel:
+            self._peer_gone = True

@@ -151,7 +151,9 @@ async def _accept(
         else:
             await session.accept(headers, subprotocol.name)
             forget_request()
-            await serve(AsgiConnection(session, subprotocol.max_frame))
+            connection = AsgiConnection(session, subprotocol.max_frame)
+            await serve(connection)
+            await connection.outlast()
 
 
 async def _close(close: Close, connection: Connection) -> None:

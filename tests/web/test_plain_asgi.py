@@ -11,6 +11,7 @@ from sharechat.bootstrap import build
 from sharechat.config import Settings
 from sharechat.domain.ids import new_room_id
 from sharechat.domain.messages import RoomInfo
+from sharechat.web.asgi_connection import CLOSE_TIMEOUT
 from tests.harness.deadline import DEADLINE, eventually
 from tests.harness.http import HANDSHAKE, fetch, history, make_room, members, texts
 from tests.harness.peer import Peer, frame, text
@@ -162,6 +163,19 @@ async def test_a_client_that_is_closed_sees_why_although_it_goes_on_talking() ->
         assert await peer.ends()
         await peer.stream.aclose()
         await everybody_left(url, room)
+
+
+async def test_a_client_that_talks_on_for_long_after_it_was_closed_is_disconnected() -> None:
+    """Takes 1.5 seconds of real time: longer than it has to answer a close frame."""
+    async with hypercorn(max_message_bytes=100) as url:
+        peer = await Peer.open(ws(url, await room_at(url)))
+        await peer.send(text("x" * 101))
+        assert (await peer.hear_close()).code == 1009
+        with trio.move_on_after(1.5 * CLOSE_TIMEOUT):
+            while True:
+                await peer.send(text("y" * 100) * 100)
+        assert await peer.ends()
+        await peer.stream.aclose()
 
 
 async def test_a_member_that_is_held_back_gets_answers_to_its_pings() -> None:
