@@ -75,7 +75,7 @@ class RecordingReader(DigestReader):
         self.data += data
 
 
-@pytest.mark.time_limit(180)
+@pytest.mark.time_limit(300)
 @pytest.mark.usefixtures("many_files")
 async def test_a_thousand_members_hear_every_message_in_the_same_order() -> None:
     with SharechatProcess("--log-level", "warning", *UNLIMITED) as server:

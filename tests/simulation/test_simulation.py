@@ -8,6 +8,9 @@ from tests.simulation.history import Action, BusKind, History, Limits, Op, from_
 from tests.simulation.hunt import hunt
 from tests.simulation.simulate import simulate
 
+# They compute all the time, so beside other work they take a multiple of it.
+pytestmark = pytest.mark.time_limit(300)
+
 
 def test_no_history_violates_an_invariant() -> None:
     finding = hunt(0, 100)
