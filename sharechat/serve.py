@@ -81,7 +81,7 @@ def _serve_alone(
         server = build(settings)
     except ValueError as error:
         raise cannot_start(error) from error
-    # What has been imported stays. A full collection that looks at it stops everybody for 30 ms.
+    # What has been imported stays. A full collection that looks at it takes some 50 ms.
     gc.freeze()
     greet = partial(_greet, settings, listener)
     serve = partial(_run, server, listener, metrics, certificate, is_worker=is_worker)
