@@ -106,10 +106,10 @@ def fill(path: Path, rooms: int, messages: int) -> list[RoomId]:
                 [(to_blob(room), now, now) for room in room_ids[start : start + 1000]],
             )
             file.execute(
-                "WITH RECURSIVE n (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < ?1)"
+                "WITH RECURSIVE n (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < :each)"
                 " INSERT INTO messages SELECT rid, n, randomblob(16), zeroblob(16), 'Blue Fox',"
-                " 'chat', ?2, ?3 FROM rooms CROSS JOIN n WHERE rid > ?4 AND rid <= ?4 + 1000",
-                (each, _TEXT, now, start),
+                " 'chat', :text, :now FROM rooms CROSS JOIN n WHERE rid > :start AND rid <= :start + 1000",
+                {"each": each, "text": _TEXT, "now": now, "start": start},
             )
             file.execute("COMMIT")
         file.execute("CREATE UNIQUE INDEX messages_by_id ON messages (id, rid)")

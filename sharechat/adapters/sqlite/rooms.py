@@ -193,9 +193,9 @@ def sweep(connection: sqlite3.Connection) -> bool:
             return False
         left = _SWEPT_AT_ONCE - swept
         count = connection.execute(
-            "DELETE FROM messages WHERE rid = ?1 AND seq <= (SELECT max(seq) FROM"
-            " (SELECT seq FROM messages WHERE rid = ?1 ORDER BY seq LIMIT ?2))",
-            (rid, left),
+            "DELETE FROM messages WHERE rid = :rid AND seq <= (SELECT max(seq) FROM"
+            " (SELECT seq FROM messages WHERE rid = :rid ORDER BY seq LIMIT :most))",
+            {"rid": rid, "most": left},
         ).rowcount
         if count < left:
             connection.execute("DELETE FROM removed_rooms WHERE rid = ?", (rid,))
