@@ -108,7 +108,8 @@ def fill(path: Path, rooms: int, messages: int) -> list[RoomId]:
             file.execute(
                 "WITH RECURSIVE n (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < :each)"
                 " INSERT INTO messages SELECT rid, n, randomblob(16), zeroblob(16), 'Blue Fox',"
-                " 'chat', :text, :now FROM rooms CROSS JOIN n WHERE rid > :start AND rid <= :start + 1000",
+                " 'chat', :text, :now FROM rooms CROSS JOIN n"
+                " WHERE rid > :start AND rid <= :start + 1000",
                 {"each": each, "text": _TEXT, "now": now, "start": start},
             )
             file.execute("COMMIT")
