@@ -25,7 +25,7 @@ Longer than on a socket of our own, since ASGI does not show how much of it has 
 """
 
 CLOSE_TIMEOUT = 1
-"""Seconds that the client has to answer a close frame."""
+"""Seconds that the client has to answer a close frame, and to fall silent after it."""
 
 LONGEST_CLOSE = 3
 """Seconds until a close frame that does not get through is given up."""
@@ -135,23 +135,25 @@ class AsgiConnection:
             # The server ends the connection when we return. If something is unread then, the
             # client is reset, and may never see the close frame.
             with trio.move_on_after(CLOSE_TIMEOUT):
-                while not self._peer_gone:
-                    await self._drop()
+                while not await self._drop():
+                    pass
 
     async def outlast(self) -> None:
-        """Drop what a client still sends that was closed, until it goes or is silent for a second.
+        """Drop what a closed client still sends, until it goes or is silent for CLOSE_TIMEOUT.
 
-        Hypercorn keeps a connection for ever if its application ends while more than ten messages
-        wait for it.
+        To be awaited before the application ends: hypercorn keeps a connection for ever if more
+        than ten messages wait for an application that has ended. Cancelling leaves nothing behind.
         """
-        silent = False
-        while not self._peer_gone and not silent:
+        over = False
+        while not over:
             with trio.move_on_after(CLOSE_TIMEOUT) as silence:
-                await self._drop()
-            silent = silence.cancelled_caught
+                over = await self._drop()
+            over = over or silence.cancelled_caught
 
-    async def _drop(self) -> None:
+    async def _drop(self) -> bool:
+        """Drop a message; return whether there was none, because the client has gone."""
         try:
             await self._websocket.receive()
         except trio.EndOfChannel:
-            self._peer_gone = True
+            return True
+        return False

@@ -48,7 +48,6 @@ def test_nothing_is_missed_and_nothing_comes_twice(
     open_room: OpenRoom,
     allow_errors: Allow,
 ) -> None:
-    page.context.add_init_script(HURRY)
     allow_errors(AWAY)
     server = lasting_server
     page.add_init_script(UNLUCKY)

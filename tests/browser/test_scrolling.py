@@ -1,6 +1,6 @@
 """What is in view as messages come, and what counts as new."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import pytest
 from playwright.sync_api import Page, expect
@@ -9,8 +9,6 @@ from tests.browser.conftest import OpenRoom
 from tests.harness.member import SyncMember
 from tests.harness.page import in_log, log_of, say, texts_in
 from tests.harness.page_server import PageServer
-
-Hosts = list[Callable[[str], bool]]
 
 AT_TOP = """() => {
   const view = document.querySelector('#scroller');
@@ -32,8 +30,8 @@ TO_END = """() => {
 """How far the end is."""
 
 
-@pytest.fixture(name="fast_server", scope="module")
-def _fast_server() -> Iterator[PageServer]:
+@pytest.fixture(name="server", scope="module")
+def _server() -> Iterator[PageServer]:
     """A server that lets one member say a lot."""
     server = PageServer("--message-rate", "0")
     server.start()
@@ -50,19 +48,18 @@ def fill(server: PageServer, room_id: str, count: int, first: int = 0) -> None:
 
 
 def test_a_reader_who_has_scrolled_up_is_not_pulled_down(
-    page: Page, fast_server: PageServer, our_hosts: Hosts, open_room: OpenRoom
+    page: Page, server: PageServer, open_room: OpenRoom
 ) -> None:
-    our_hosts.append(fast_server.owns)
-    room = fast_server.make_room()
-    fill(fast_server, room.id, 60)
-    open_room(page, room.id, fast_server.url)
+    room = server.make_room()
+    fill(server, room.id, 60)
+    open_room(page, room.id)
     expect(log_of(page)).to_contain_text("message 59")
     page.locator("#scroller").hover()
     page.mouse.wheel(0, -600)
     expect(page.get_by_role("button", name="Latest")).to_be_hidden()
     page.wait_for_function(f"() => ({TO_END})() > 300")
     text, top = page.evaluate(AT_TOP.replace("view.scrollTop = 0;", ""))
-    fill(fast_server, room.id, 3, 60)
+    fill(server, room.id, 3, 60)
     button = page.get_by_role("button", name="3 new")
     expect(button).to_be_visible()
     assert abs(page.evaluate(TOP_OF, text) - top) < 1
@@ -77,7 +74,7 @@ def test_a_reader_who_has_scrolled_up_is_not_pulled_down(
 
 
 def test_a_message_that_comes_while_one_starts_to_scroll_up_is_new(
-    page: Page, fast_server: PageServer, our_hosts: Hosts, open_room: OpenRoom
+    page: Page, server: PageServer, open_room: OpenRoom
 ) -> None:
     """The scroll event is sent in the next frame, after the message was heard."""
     page.add_init_script(
@@ -90,43 +87,40 @@ def test_a_message_that_comes_while_one_starts_to_scroll_up_is_new(
           }
         }"""
     )
-    our_hosts.append(fast_server.owns)
-    room = fast_server.make_room()
-    fill(fast_server, room.id, 60)
-    open_room(page, room.id, fast_server.url)
+    room = server.make_room()
+    fill(server, room.id, 60)
+    open_room(page, room.id)
     expect(log_of(page)).to_contain_text("message 59")
-    fill(fast_server, room.id, 1, 60)
+    fill(server, room.id, 1, 60)
     page.get_by_role("button", name="1 new").click()
     expect(in_log(page, "message 60")).to_be_in_viewport()
 
 
 def test_a_line_stands_where_one_left_off(
-    page: Page, fast_server: PageServer, our_hosts: Hosts, open_room: OpenRoom
+    page: Page, server: PageServer, open_room: OpenRoom
 ) -> None:
-    our_hosts.append(fast_server.owns)
-    room = fast_server.make_room()
-    fill(fast_server, room.id, 30)
-    open_room(page, room.id, fast_server.url)
+    room = server.make_room()
+    fill(server, room.id, 30)
+    open_room(page, room.id)
     expect(log_of(page)).to_contain_text("message 29")
-    page.goto(fast_server.url)
-    fill(fast_server, room.id, 5, 30)
-    open_room(page, room.id, fast_server.url)
+    page.goto(server.url)
+    fill(server, room.id, 5, 30)
+    open_room(page, room.id)
     line = log_of(page).locator(".row", has=page.locator(".new"))
     expect(line).to_contain_text("message 30")
     expect(line.locator(".new")).to_be_in_viewport()
 
 
 def test_a_button_leads_to_where_one_left_off_long_ago(
-    page: Page, fast_server: PageServer, our_hosts: Hosts, open_room: OpenRoom
+    page: Page, server: PageServer, open_room: OpenRoom
 ) -> None:
-    our_hosts.append(fast_server.owns)
-    room = fast_server.make_room()
-    fill(fast_server, room.id, 30)
-    open_room(page, room.id, fast_server.url)
+    room = server.make_room()
+    fill(server, room.id, 30)
+    open_room(page, room.id)
     expect(log_of(page)).to_contain_text("message 29")
-    page.goto(fast_server.url)
-    fill(fast_server, room.id, 700, 30)
-    open_room(page, room.id, fast_server.url)
+    page.goto(server.url)
+    fill(server, room.id, 700, 30)
+    open_room(page, room.id)
     expect(log_of(page)).to_contain_text("message 729")
     page.get_by_role("button", name="New since your last visit").click()
     line = log_of(page).locator(".row", has=page.locator(".new"))
@@ -137,12 +131,11 @@ def test_a_button_leads_to_where_one_left_off_long_ago(
 
 
 def test_a_history_of_5000_messages_is_read_to_its_beginning_and_the_view_stays_steady(
-    page: Page, fast_server: PageServer, our_hosts: Hosts, open_room: OpenRoom
+    page: Page, server: PageServer, open_room: OpenRoom
 ) -> None:
-    our_hosts.append(fast_server.owns)
-    room = fast_server.make_room()
-    fill(fast_server, room.id, 5_000)
-    open_room(page, room.id, fast_server.url)
+    room = server.make_room()
+    fill(server, room.id, 5_000)
+    open_room(page, room.id)
     expect(log_of(page)).to_contain_text("message 4999")
     beginning = page.get_by_text("This is the beginning of the room.")
     most = 0
@@ -165,12 +158,11 @@ def test_a_history_of_5000_messages_is_read_to_its_beginning_and_the_view_stays_
 
 
 def test_scrolling_down_again_leads_to_the_end_without_a_gap(
-    page: Page, fast_server: PageServer, our_hosts: Hosts, open_room: OpenRoom
+    page: Page, server: PageServer, open_room: OpenRoom
 ) -> None:
-    our_hosts.append(fast_server.owns)
-    room = fast_server.make_room()
-    fill(fast_server, room.id, 1_500)
-    open_room(page, room.id, fast_server.url)
+    room = server.make_room()
+    fill(server, room.id, 1_500)
+    open_room(page, room.id)
     expect(log_of(page)).to_contain_text("message 1499")
     seen: set[int] = set()
     for key, last in (("Home", 0), ("End", 1_499)):
@@ -185,24 +177,23 @@ def test_scrolling_down_again_leads_to_the_end_without_a_gap(
     assert len(seen) == 1_500
     page.locator("#scroller").press("End")
     page.wait_for_function(f"() => ({TO_END})() <= 2")
-    fill(fast_server, room.id, 1, 1_500)
+    fill(server, room.id, 1, 1_500)
     expect(log_of(page).get_by_text("message 1500")).to_be_in_viewport()
 
 
 def test_a_busy_room_keeps_few_messages_in_the_document(
-    page: Page, fast_server: PageServer, our_hosts: Hosts, open_room: OpenRoom
+    page: Page, server: PageServer, open_room: OpenRoom
 ) -> None:
-    our_hosts.append(fast_server.owns)
-    room = fast_server.make_room()
-    open_room(page, room.id, fast_server.url)
-    fill(fast_server, room.id, 3_000)
+    room = server.make_room()
+    open_room(page, room.id)
+    fill(server, room.id, 3_000)
     expect(log_of(page).get_by_text("message 2999")).to_be_in_viewport()
     assert page.locator(".row").count() <= 600
     assert page.evaluate(TO_END) <= 2
 
 
 def test_more_messages_than_a_window_holds_between_two_frames_are_followed_to_the_end(
-    page: Page, fast_server: PageServer, our_hosts: Hosts, open_room: OpenRoom
+    page: Page, server: PageServer, open_room: OpenRoom
 ) -> None:
     page.add_init_script(
         """const frame = requestAnimationFrame;
@@ -218,14 +209,13 @@ def test_more_messages_than_a_window_holds_between_two_frames_are_followed_to_th
           }
         }"""
     )
-    our_hosts.append(fast_server.owns)
-    room = fast_server.make_room()
-    open_room(page, room.id, fast_server.url)
+    room = server.make_room()
+    open_room(page, room.id)
     page.evaluate("window.stuck = true")
-    fill(fast_server, room.id, 2_500)
+    fill(server, room.id, 2_500)
     page.wait_for_function("window.heard > 2_500")
     page.evaluate("window.stuck = false")
     expect(in_log(page, "message 2499")).to_be_in_viewport()
-    fill(fast_server, room.id, 1, 2_500)
+    fill(server, room.id, 1, 2_500)
     expect(in_log(page, "message 2500")).to_be_in_viewport()
     expect(page.get_by_role("button", name="Latest")).to_be_hidden()

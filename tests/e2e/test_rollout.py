@@ -16,7 +16,7 @@ from tests.harness.nginx import Nginx
 from tests.harness.page_server import PageServer
 
 ROOMS, MEMBERS, TALKERS = 6, 10, 2
-"""How many rooms, and members and talkers in each. With 50 members it passes as well."""
+"""How many rooms, and members and talkers in each."""
 
 FLAGS = ("--max-per-address", "1000", "--drain-delay", "1s")
 
