@@ -125,7 +125,7 @@ def test_a_text_of_16_kib_without_a_space_is_neither_wide_nor_endless(
     open_room(page, room.id)
     member.say("w" * 16_384)
     member.say("after")
-    expect(page.get_by_role("log").get_by_text("after")).to_be_in_viewport()
+    expect(page.get_by_role("log").get_by_text("after", exact=True)).to_be_in_viewport()
     row = page.locator(".row.long")
     size = row.bounding_box()
     assert size is not None

@@ -64,7 +64,7 @@ def test_a_reader_who_has_scrolled_up_is_not_pulled_down(
     expect(button).to_be_visible()
     assert abs(page.evaluate(TOP_OF, text) - top) < 1
     button.click()
-    expect(log_of(page).get_by_text("message 62")).to_be_in_viewport()
+    expect(log_of(page).get_by_text("message 62", exact=True)).to_be_in_viewport()
     expect(button).to_be_hidden()
     line = log_of(page).locator(".row", has=page.locator(".new"))
     expect(line).to_have_count(1)
@@ -127,7 +127,7 @@ def test_a_button_leads_to_where_one_left_off_long_ago(
     expect(line).to_contain_text("message 30")
     expect(line.locator(".new")).to_be_in_viewport()
     page.get_by_role("button", name="Latest").click()
-    expect(log_of(page).get_by_text("message 729")).to_be_in_viewport()
+    expect(log_of(page).get_by_text("message 729", exact=True)).to_be_in_viewport()
 
 
 def test_a_history_of_5000_messages_is_read_to_its_beginning_and_the_view_stays_steady(
@@ -153,7 +153,7 @@ def test_a_history_of_5000_messages_is_read_to_its_beginning_and_the_view_stays_
     assert texts_in(page)[:100] == [f"message {number}" for number in range(100)]
 
     page.get_by_role("button", name="Latest").click()
-    expect(log_of(page).get_by_text("message 4999")).to_be_in_viewport()
+    expect(log_of(page).get_by_text("message 4999", exact=True)).to_be_in_viewport()
     assert texts_in(page)[-90:] == [f"message {number}" for number in range(4_910, 5_000)]
 
 
@@ -178,7 +178,7 @@ def test_scrolling_down_again_leads_to_the_end_without_a_gap(
     page.locator("#scroller").press("End")
     page.wait_for_function(f"() => ({TO_END})() <= 2")
     fill(server, room.id, 1, 1_500)
-    expect(log_of(page).get_by_text("message 1500")).to_be_in_viewport()
+    expect(log_of(page).get_by_text("message 1500", exact=True)).to_be_in_viewport()
 
 
 def test_a_busy_room_keeps_few_messages_in_the_document(
@@ -187,7 +187,7 @@ def test_a_busy_room_keeps_few_messages_in_the_document(
     room = server.make_room()
     open_room(page, room.id)
     fill(server, room.id, 3_000)
-    expect(log_of(page).get_by_text("message 2999")).to_be_in_viewport()
+    expect(log_of(page).get_by_text("message 2999", exact=True)).to_be_in_viewport()
     assert page.locator(".row").count() <= 600
     assert page.evaluate(TO_END) <= 2
 
