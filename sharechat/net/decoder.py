@@ -103,6 +103,7 @@ class Decoder:
         buffer = self._buffer + data if self._buffer else data
         position, end = 0, len(buffer)
         self._inflated = 0
+        self.behind = False
         event: Event | None
         while end - position >= 2 or (self._missing and end > position):
             if self._missing:

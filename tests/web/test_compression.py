@@ -7,7 +7,7 @@ import pytest
 from wsproto.frame_protocol import Opcode
 
 from sharechat.domain.outcomes import BAD_FRAME, TOO_LARGE
-from sharechat.net.decoder import Decoder, Event, Violation
+from sharechat.net.decoder import CloseFrame, Decoder, Event, Violation
 from sharechat.net.deflate import Deflate, negotiate
 from sharechat.net.message import Text
 from tests.harness.peer import COMPRESSED, FIN, frame
@@ -228,3 +228,13 @@ def test_compressed_bytes_that_hold_nothing_are_bounded() -> None:
         if not events:
             events = decoder.feed(fragment)
     assert events == [Violation(TOO_LARGE)]
+
+
+@pytest.mark.parametrize("last", [frame(Opcode.CLOSE, b""), bytes(8)])
+def test_nothing_is_left_behind_the_end_that_follows_much_text(last: bytes) -> None:
+    decoder = Decoder(Deflate(), LIMIT)
+    much = b"x" * LIMIT
+    assert decoder.feed(Client().message(much) + last) == [as_text(much)]
+    assert decoder.behind
+    assert isinstance(decoder.feed(b"")[0], CloseFrame | Violation)
+    assert not decoder.behind
