@@ -27,7 +27,7 @@ def test_a_history_replays_exactly(number: int) -> None:
 def test_the_simulation_finds_a_broken_protocol(name: str) -> None:
     broken = BREAKS[name]
     with broken.apply():
-        assert hunt(0, 1000, broken.focus) is not None
+        assert hunt(broken.first, 1000, broken.focus) is not None
 
 
 def test_a_process_that_fails_to_start_is_asked_for_nothing() -> None:
