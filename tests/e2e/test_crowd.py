@@ -33,20 +33,19 @@ class DigestReader:
         self.peer = peer
         self.digest = hashlib.blake2b()
         self.heard = 0
+        self._tail = b""
         self._cut = b""
         self._sending = trio.Lock()
         self.take(peer.early)
 
     async def read(self) -> None:
-        tail = b""
-        while not (_END.encode() in tail and tail.endswith(b"}")):
+        while not (_END.encode() in self._tail and self._tail.endswith(b"}")):
             with trio.fail_after(3 * DEADLINE):
                 data = await self.peer.stream.receive_some(65_536)
             assert data, "the server closed the connection"
             if _PING in data:  # On a busy machine this takes so long that silence counts as death.
                 await self.send(_PONG)
             self.take(data)
-            tail = (tail + data)[-600:]
 
     async def send(self, data: bytes) -> None:
         async with self._sending:
@@ -61,6 +60,7 @@ class DigestReader:
         """Take what is not a ping."""
         self.digest.update(data)
         self.heard += len(data)
+        self._tail = (self._tail + data)[-600:]
 
 
 class RecordingReader(DigestReader):
