@@ -22,9 +22,9 @@ from sharechat.domain.outcomes import RETRY_AFTER, TOO_MANY, problem_json
 from sharechat.domain.telemetry import SILENT, Part, Telemetry
 from sharechat.net.admission import Admission
 from sharechat.net.certificate import Certificate
-from sharechat.net.handover import HTTP_TIMEOUT, Asgi, Handover, answering_handshakes, in_state
+from sharechat.net.handover import HTTP_TIMEOUT, Handover, in_state
 from sharechat.net.heartbeat import Heartbeat
-from sharechat.net.http1 import Http1Server
+from sharechat.net.http1 import Asgi, Http1Server
 from sharechat.net.tls_transport import NotTlsError, TlsTransport
 from sharechat.net.transport import GONE, Transport
 
@@ -56,6 +56,9 @@ _USE_TLS = (
     "Connection: close\r\nContent-Type: application/problem+json\r\n"
     f"Content-Length: {len(_BODY)}\r\n\r\n"
 ).encode() + _BODY
+
+_ACCEPTED_AT_ONCE = 32
+"""How many connections that wait to be accepted are accepted in one go."""
 
 _OUT_OF_RESOURCES = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 
@@ -110,13 +113,14 @@ class _Connections:
         self._certificate = certificate
         self._telemetry = telemetry
         self._http_timeout = http_timeout
-        self._app = wrap_app(answering_handshakes(app), 0, "asgi")
+        self._app = wrap_app(app, 0, "asgi")
         self._admission = admission
         self._config = Config()
         self._config.errorlog = None
         self._config.include_server_header = False
         self._context = WorkerContext(max_requests=None)
         self._open: set[Transport] = set()
+        self._http: set[Http1Server] = set()
         self._all_ended = trio.Event()
 
     async def drain(self, seconds: float) -> None:
@@ -126,6 +130,8 @@ class _Connections:
         that.
         """
         await self._context.terminated.set()
+        for server in self._http:
+            server.end_if_idle()
         if self._open:
             with trio.move_on_after(seconds):
                 await self._all_ended.wait()
@@ -135,6 +141,10 @@ class _Connections:
     async def serve(self, sock: socket.socket, address: str) -> None:
         """Serve one accepted connection to its end, and close it, whatever happens."""
         try:
+            sock.setblocking(False)
+            if sock.family != socket.AF_UNIX:
+                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, KERNEL_BUFFER)
             transport = self._make_transport(sock)
         except OSError:
             sock.close()  # The peer has gone already.
@@ -179,8 +189,12 @@ class _Connections:
 
     async def _serve_http(self, handover: Handover) -> None:
         state = ConnectionState(in_state(handover))
-        # It asks nothing of its stream that a Handover does not have.
-        await Http1Server(self._app, self._config, self._context, state, handover)  # type: ignore[arg-type]
+        server = Http1Server(self._app, self._config, self._context, state, handover)
+        self._http.add(server)
+        try:
+            await server.run()
+        finally:
+            self._http.remove(server)
 
 
 async def _shake_hands(transport: Transport) -> None:
@@ -219,16 +233,12 @@ async def _accept(
     while True:
         await trio.lowlevel.wait_readable(listener)
         try:
-            sock, address = listener.accept()
-            sock.setblocking(False)
-            if sock.family != socket.AF_UNIX:
-                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, KERNEL_BUFFER)
+            for _ in range(_ACCEPTED_AT_ONCE):
+                sock, address = listener.accept()
+                # Over a Unix socket the address is empty.
+                nursery.start_soon(connections.serve, sock, address[0] if address else "")
         except OSError as error:
             if error.errno in _OUT_OF_RESOURCES:
                 log.warning("cannot accept", reason=error.strerror)
                 await trio.sleep(0.1)
-            # Any other error concerns a connection that ended before it was accepted.
-            continue
-        # Over a Unix socket the address is empty.
-        nursery.start_soon(connections.serve, sock, address[0] if address else "")
+            # Otherwise none waits any more, or one has ended before it was accepted.

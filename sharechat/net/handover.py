@@ -1,15 +1,15 @@
 """How a connection passes from hypercorn, which answers the handshake, to its websocket.
 
-    HTTP ---> HANDSHAKE ---> TAKEN
-      |           |            |
-      +-----------+------------+---> CLOSING ---> CLOSED
+    HTTP ---> TAKEN
+      |         |
+      +---------+---> CLOSING ---> CLOSED
 
 In each state the socket has one owner. Every way out of a state ends in CLOSED.
 """
 
 import enum
-from collections.abc import Awaitable, Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import ExitStack, suppress
 from math import inf
 from typing import Any
 
@@ -19,7 +19,7 @@ from sharechat.domain.telemetry import SILENT, Telemetry
 from sharechat.net.decoder import Decoder
 from sharechat.net.direct_connection import DirectConnection
 from sharechat.net.heartbeat import Heartbeat
-from sharechat.net.transport import Transport
+from sharechat.net.transport import GONE, Transport
 
 HTTP_TIMEOUT = 15
 """Seconds without a byte from us after which hypercorn loses the connection.
@@ -31,17 +31,12 @@ for hypercorn's own five seconds. What the peer sends does not count: it might n
 LINGER = 1
 """Seconds that closing waits for the peer to have read everything."""
 
-_ACCEPTED = b"HTTP/1.1 101 "
-
 Serve = Callable[[DirectConnection], Awaitable[None]]
-Asgi = Callable[[Any, Any, Any], Awaitable[None]]
 
 
 class State(enum.Enum):
     HTTP = enum.auto()
     """Hypercorn owns the socket: it reads requests and writes responses."""
-    HANDSHAKE = enum.auto()
-    """Hypercorn writes the answer to a websocket's handshake; nobody reads."""
     TAKEN = enum.auto()
     """The handshake was accepted: the websocket's connection owns the socket."""
     CLOSING = enum.auto()
@@ -54,7 +49,7 @@ class Handover:
 
     To hypercorn this is the stream that it serves: `receive_some`, `send_all`, `send_eof` and
     `aclose` are those of `trio.abc.HalfCloseableStream`. Once the handshake of a websocket has
-    been accepted they have no effect any more.
+    been accepted, hypercorn must neither read nor write any more, and closing has no effect.
     """
 
     def __init__(
@@ -76,10 +71,6 @@ class Handover:
         self._phase = State.HTTP
         # Around all of hypercorn's work; the deadline moves on with every write.
         self._http = trio.CancelScope(deadline=trio.current_time() + timeout)
-        # Around hypercorn's wait for bytes in HTTP, to take it off the socket.
-        self._reading = trio.CancelScope()
-        # Set when the handshake has had its answer, and hypercorn is to end.
-        self._answered = trio.Event()
         self._websocket: tuple[Decoder, Serve] | None = None
         self._held: ExitStack | None = None
 
@@ -113,22 +104,15 @@ class Handover:
 
     # For what answers the handshake.
 
-    def expect_answer(self) -> None:
-        """Let hypercorn do nothing from now on but answer the handshake.
+    def accept(self, answer: bytes) -> None:
+        """Take the socket from hypercorn with `answer`, which accepts a handshake.
 
-        What the client sends meanwhile is left for the websocket, or for nobody.
+        What the client sends after its handshake has not been read, and is the websocket's.
+        Nothing is taken if the client has gone.
         """
-        self._phase = State.HANDSHAKE
-        self._reading.cancel()
-
-    @contextmanager
-    def handshake(self) -> Iterator[None]:
-        """Expect an answer; at the end of the block hypercorn must end."""
-        self.expect_answer()
-        try:
-            yield
-        finally:
-            self._answered.set()
+        with suppress(*GONE):
+            self._transport.write(answer)
+            self._phase = State.TAKEN
 
     def take(self, decoder: Decoder, serve: Serve, held: ExitStack) -> None:
         """Have `serve` called with the connection as soon as hypercorn's tasks have ended.
@@ -143,47 +127,32 @@ class Handover:
     # For hypercorn.
 
     async def receive_some(self, max_bytes: int) -> bytes:
-        """Return what has come, b"" at the end or once hypercorn is to end."""
-        while self.state is State.HTTP:
-            with trio.CancelScope() as self._reading:
-                await self._transport.wait_readable()
-            # What comes during the handshake belongs to the websocket, and is left unread.
-            if self.state is State.HTTP:
-                try:
-                    return self._transport.read_nowait(max_bytes)
-                except trio.WouldBlock:
-                    continue
-        await self._answered.wait()
-        return b""
+        """Wait for bytes and return them, b"" at the end. Raises what `send_all` raises."""
+        return await self._transport.read(max_bytes)
 
     async def send_all(self, data: bytes) -> None:
         """Send everything. Raises BrokenResourceError, ClosedResourceError."""
-        if self._phase is State.TAKEN:
-            await trio.lowlevel.checkpoint()
-        elif self._phase is State.HANDSHAKE and data.startswith(_ACCEPTED):
+        self._http.deadline = inf
+        try:
             self._transport.write(data)
-            self._phase = State.TAKEN
-            await trio.lowlevel.checkpoint()
-        else:
-            self._http.deadline = inf
-            try:
-                self._transport.write(data)
-                await self._transport.drain()
-            finally:
-                self._http.deadline = trio.current_time() + self._timeout
+            await self._transport.drain()
+        finally:
+            self._http.deadline = trio.current_time() + self._timeout
 
     async def send_eof(self) -> None:
-        if self._phase is not State.TAKEN:
-            self._transport.shut_write()
+        if self._phase is State.TAKEN:
+            return  # A checkpoint would cost every handshake a turn of the scheduler.
+        self._transport.shut_write()
         # Hypercorn may call this in a task of the application that has been cancelled, and must
         # then still go on to `aclose`.
         await trio.lowlevel.cancel_shielded_checkpoint()
 
     async def aclose(self) -> None:
         """Shut the connection, and end hypercorn's work: it is done, though it may not know."""
-        if self._phase is not State.TAKEN:
-            self._transport.shut_write()
-            self._http.cancel()
+        if self._phase is State.TAKEN:
+            return
+        self._transport.shut_write()
+        self._http.cancel()
         await trio.lowlevel.checkpoint()
 
 
@@ -209,18 +178,3 @@ def find_handover(scope: Mapping[str, Any]) -> Handover | None:
     if scope["type"] != "websocket" or scope.get("http_version") != "1.1":
         return None
     return handover_of(scope.get("state") or {})
-
-
-def answering_handshakes(app: Asgi) -> Asgi:
-    """Wrap an ASGI application so that handshakes put their connection into HANDSHAKE."""
-
-    async def wrapped(scope: Any, receive: Any, send: Any) -> None:
-        handover = find_handover(scope)
-        if handover is None:
-            await app(scope, receive, send)
-            return
-
-        with handover.handshake():
-            await app(scope, receive, send)
-
-    return wrapped

@@ -7,6 +7,7 @@ from functools import partial
 import structlog
 from hypercorn.typing import ASGIReceiveCallable, ASGISendCallable
 from quart import Blueprint, websocket
+from quart.asgi import ASGIWebsocketConnection
 from quart.wrappers import Websocket
 from quart_trio.asgi import TrioASGIWebsocketConnection
 from trio import Nursery
@@ -39,7 +40,17 @@ class WebsocketSession(TrioASGIWebsocketConnection):
     Quart-Trio cancels the handler when the client has gone, although messages may still wait
     to be received. Here the handler receives those, and then `trio.EndOfChannel`. Nothing is sent
     any more then, since an ASGI server may raise if something is.
+
+    Where a Handover takes the connection the handler only answers the handshake, and nothing is
+    received here.
     """
+
+    async def __call__(self, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
+        if find_handover(self.scope) is None:
+            await super().__call__(receive, send)
+        else:
+            session = self._create_websocket_from_scope(send)
+            await ASGIWebsocketConnection.handle_websocket(self, session, send)
 
     async def handle_messages(  # type: ignore[override]
         self,

@@ -9,6 +9,7 @@ import pytest
 import structlog
 import trio
 from structlog.typing import EventDict
+from trio.testing import MockClock, wait_all_tasks_blocked
 
 from sharechat.adapters.memory import MemoryBus, MemoryRepository
 from sharechat.bootstrap import Server, Stores, build
@@ -167,6 +168,50 @@ async def test_a_connection_whose_request_never_ends_is_cut_off(hold: Hold) -> N
         assert memory.growth < 16 * MIB
         url = f"http://127.0.0.1:{address[1]}/api/healthz"
         assert (await trio.to_thread.run_sync(fetch, url)).status == 200
+
+
+WAITING = pytest.mark.parametrize(
+    "request_",
+    [
+        pytest.param(b"", id="nothing"),
+        pytest.param(GET[:20], id="half a request"),
+        pytest.param(GET, id="idle after a response"),
+    ],
+)
+
+
+@WAITING
+async def test_a_connection_that_waits_for_a_request_is_closed_after_five_seconds(
+    mock_clock: MockClock, request_: bytes
+) -> None:
+    async with serving(make_server()) as address:
+        peer = await connect(address)
+        await peer.send(request_)
+        if request_ == GET:
+            await peer.response()
+        await wait_all_tasks_blocked(0.01)
+        mock_clock.jump(4.9)
+        with trio.move_on_after(0):
+            while True:
+                assert await peer.stream.receive_some()
+        mock_clock.jump(0.2)
+        while await peer.stream.receive_some():
+            pass
+        await peer.stream.aclose()
+
+
+@WAITING
+async def test_a_connection_that_waits_for_a_request_is_closed_when_the_server_stops(
+    request_: bytes,
+) -> None:
+    async with serving(make_server()) as address:
+        peer = await connect(address)
+        await peer.send(request_)
+        if request_ == GET:
+            await peer.response()
+    # It raises if there is a reset, which everything gets that has not ended after a moment.
+    while await peer.stream.receive_some():
+        pass
 
 
 async def test_a_header_without_end_is_answered() -> None:

@@ -1,19 +1,15 @@
-"""Every way out of HANDSHAKE and of TAKEN ends a Handover, with its socket closed."""
+"""Every way out of a handshake and of TAKEN ends a Handover, with its socket closed."""
 
 from collections.abc import Awaitable, Callable
-from contextlib import ExitStack, suppress
-from functools import partial
+from contextlib import suppress
 
 import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
 from sharechat.net.direct_connection import DirectConnection
-from sharechat.net.handover import Handover, State
-from sharechat.net.heartbeat import Heartbeat
-from tests.harness.deadline import DEADLINE
+from sharechat.net.handover import State
 from tests.harness.handover import ACCEPTED, TIMEOUT, Connected, connected, handshaking
-from tests.harness.pair import transports
 
 REFUSED = b"HTTP/1.1 400 Bad Request\r\n\r\n"
 
@@ -42,12 +38,12 @@ async def answer_nothing(both: Connected) -> None:
 
 
 async def accept_and_fail(both: Connected) -> None:
-    await both.handover.send_all(ACCEPTED)
+    both.handover.accept(ACCEPTED)
     raise RuntimeError("a bug in the application")
 
 
 async def accept_and_forget(both: Connected) -> None:
-    await both.handover.send_all(ACCEPTED)
+    both.handover.accept(ACCEPTED)
 
 
 async def end_at_once(connection: DirectConnection) -> None:
@@ -80,13 +76,13 @@ def accept_and(
     serve: Callable[[DirectConnection], Awaitable[None]],
 ) -> Callable[[Connected], Awaitable[None]]:
     async def app(both: Connected) -> None:
-        await both.handover.send_all(ACCEPTED)
+        both.handover.accept(ACCEPTED)
         both.take(serve)
 
     return app
 
 
-# Out of HANDSHAKE.
+# Out of a handshake, which is a part of HTTP.
 
 
 async def test_what_comes_during_the_handshake_is_left_for_the_websocket() -> None:
@@ -102,61 +98,13 @@ async def test_what_comes_during_the_handshake_is_left_for_the_websocket() -> No
         await connection.aclose()
 
     async with connected(handshaking(app)) as both:
-        assert both.handover.state is State.HANDSHAKE
+        assert both.handover.state is State.HTTP
         await both.peer.send_all(b"\x81\x85\0\0\0\0early")
         await wait_all_tasks_blocked(0.01)
         proceed.set()
         await both.hears(ACCEPTED)
         await both.is_closed()
         assert received == ["early"]
-
-
-async def test_hypercorn_stops_reading_when_the_handshake_begins() -> None:
-    async with transports() as (transport, _):
-        handover = Handover(transport, Heartbeat())
-
-        async def read() -> None:
-            assert await handover.receive_some(100) == b""
-
-        with trio.fail_after(DEADLINE):
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(read)
-                await wait_all_tasks_blocked()
-                with handover.handshake():
-                    await wait_all_tasks_blocked()
-
-
-class WhenWoken(trio.abc.Instrument):
-    """Calls `act` when a task has been woken and has yet to run."""
-
-    def __init__(self, task: trio.lowlevel.Task, act: Callable[[], object]) -> None:
-        self._task = task
-        self._act = act
-
-    def task_scheduled(self, task: trio.lowlevel.Task) -> None:
-        if task is self._task:
-            trio.lowlevel.remove_instrument(self)
-            self._act()
-
-
-async def test_what_comes_just_as_the_handshake_begins_is_left_for_the_websocket() -> None:
-    async with transports() as (transport, peer), trio.open_nursery() as nursery:
-        handover = Handover(transport, Heartbeat())
-        handshake = ExitStack()
-
-        async def read(task_status: trio.TaskStatus[trio.lowlevel.Task]) -> None:
-            task_status.started(trio.lowlevel.current_task())
-            assert await handover.receive_some(100) == b""
-
-        reader = await nursery.start(read)
-        await wait_all_tasks_blocked()
-        begin = partial(handshake.enter_context, handover.handshake())
-        trio.lowlevel.add_instrument(WhenWoken(reader, begin))
-        await peer.send_all(b"early")
-        await wait_all_tasks_blocked(0.01)
-        assert handover.state is State.HANDSHAKE
-        handshake.close()
-        assert transport.read_nowait(100) == b"early"
 
 
 @pytest.mark.parametrize("app", [refuse, refuse_and_forget])
@@ -203,7 +151,7 @@ async def test_a_handshake_whose_peer_resets_ends_with_the_answer() -> None:
 
     async def app(both: Connected) -> None:
         await proceed.wait()
-        await both.handover.send_all(ACCEPTED)
+        both.handover.accept(ACCEPTED)
 
     async with connected(handshaking(app)) as both:
         both.reset()
@@ -218,7 +166,6 @@ async def test_a_handshake_whose_peer_resets_ends_with_the_answer() -> None:
 async def test_hypercorn_has_no_effect_once_the_socket_is_taken() -> None:
     async def app(both: Connected) -> None:
         await accept_and(serve_on)(both)
-        await both.handover.send_all(b"a close frame of hypercorn's own")
         await both.handover.send_eof()
         await both.handover.aclose()
 
@@ -249,8 +196,11 @@ async def test_an_accepted_connection_that_nobody_takes_ends() -> None:
 
 
 async def test_a_taken_connection_is_served_although_hypercorn_hangs() -> None:
-    http = handshaking(accept_and(end_at_once), reads_on=False)
-    async with connected(http, timeout=TIMEOUT) as both:
+    async def accept_and_hang(both: Connected) -> None:
+        await accept_and(end_at_once)(both)
+        await trio.sleep_forever()
+
+    async with connected(handshaking(accept_and_hang), timeout=TIMEOUT) as both:
         await both.is_closed()
         assert both.serving.is_set()
 
