@@ -236,15 +236,13 @@ class Member:
             self._welcomed.set()
         self._listening = True
         while True:
-            await self._send(await self._mailbox.receive())
-            while True:
-                try:
-                    mail = self._mailbox.receive_nowait()
-                except trio.WouldBlock:
-                    break
-                await self._send(mail)
+            with suppress(trio.WouldBlock):
+                while True:
+                    await self._send(self._mailbox.receive_nowait())
             self._drain_requested = False
-            await self._connection.drain()
+            if self._connection.backlog:
+                await self._connection.drain()
+            await self._send(await self._mailbox.receive())
 
     async def _send(self, mail: Mail) -> None:
         """Give the connection a batch, waiting until it takes it."""

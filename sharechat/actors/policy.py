@@ -50,6 +50,8 @@ class Policy:
     """How long such a client waits for its turn to read a page."""
     history_bytes: int = 16 << 20
     """How many bytes of JSON all pages that such clients have yet to take may have together."""
+    room_freshness: float = 1
+    """How long after an entry of its log a room is taken to exist without asking the Repository."""
     room_linger: float = 5
     """How long a room's actor runs on after its last member has left."""
     follow_interval: float = 5

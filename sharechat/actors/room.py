@@ -135,8 +135,14 @@ class Room:
         return await answer.receive()
 
     async def _send(self, mail: Join | JoinAfter) -> None:
+        # A cancelled member joins nothing.
+        await trio.lowlevel.checkpoint_if_cancelled()
         try:
-            await self._sender.send(mail)
+            # There nearly always is room, and the caller's next await is a checkpoint.
+            try:
+                self._sender.send_nowait(mail)
+            except trio.WouldBlock:
+                await self._sender.send(mail)
         except trio.BrokenResourceError:
             mail.member.close(self._closed_with or INTERNAL_ERROR)
             raise ConnectionClosedError from None

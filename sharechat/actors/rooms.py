@@ -20,14 +20,19 @@ log = structlog.get_logger()
 
 
 class _Hosted:
-    """A room's actor, what cancels it, and how many members are using it."""
+    """A room's actor, what cancels it, and how many members are using it.
 
-    __slots__ = ("guests", "room", "scope")
+    Until `fresh_until` the room is taken to exist.
+    """
 
-    def __init__(self, room: Room) -> None:
+    __slots__ = ("fresh_until", "guests", "name", "room", "scope")
+
+    def __init__(self, name: str, room: Room) -> None:
+        self.name = name
         self.room = room
         self.scope = trio.CancelScope()
         self.guests = 0
+        self.fresh_until = -math.inf
 
 
 class Rooms:
@@ -89,12 +94,19 @@ class Rooms:
     async def open_room(self, room_id: RoomId) -> RoomInfo:
         """Return a room that a member may enter.
 
+        The Repository is not asked about a room that has an actor here and that something was
+        stored in just now: so many may come at once. Whoever comes before the room's deletion is
+        heard of is taken, and then closed as its members are.
+
         Raises RoomNotFoundError, UnavailableError, and StoppingError if this process takes
         no new members.
         """
         if not self._open:
             raise StoppingError
-        return await self._repository.get_room(room_id)
+        hosted = self._hosted.get(room_id)
+        if hosted is None or hosted.scope.cancel_called or trio.current_time() > hosted.fresh_until:
+            return await self._repository.get_room(room_id)
+        return RoomInfo(room_id, hosted.name, hosted.room.position)
 
     async def delete_room(self, room_id: RoomId, key_hash: bytes) -> None:
         """Remove a room and end its members' connections, on every process.
@@ -128,6 +140,7 @@ class Rooms:
     def deliver(self, room_id: RoomId, entries: Sequence[Entry]) -> None:
         """Hand entries of a room's log to its actor, if there is one. Never waits."""
         if hosted := self._hosted.get(room_id):
+            hosted.fresh_until = trio.current_time() + self._policy.room_freshness
             hosted.room.offer(entries)
 
     def expect(self, room_id: RoomId, head: int) -> None:
@@ -143,7 +156,7 @@ class Rooms:
 
     def _host(self, info: RoomInfo) -> _Hosted:
         assert self._nursery is not None
-        hosted = _Hosted(Room(info, self._repository, self._policy, self._telemetry))
+        hosted = _Hosted(info.name, Room(info, self._repository, self._policy, self._telemetry))
         self._hosted[info.id] = hosted
         self._nursery.start_soon(self._run_room, hosted)
         self._queue.subscribe(info.id)

@@ -9,6 +9,7 @@ import pytest
 import trio
 from trio_websocket import ConnectionClosed
 
+from sharechat.actors.policy import Policy
 from sharechat.bootstrap import build
 from sharechat.config import Settings
 from sharechat.domain.outcomes import PROBLEMS
@@ -140,6 +141,7 @@ async def test_rooms_that_cannot_be_reached_are_told_by_a_code(
     async with serve(path, **urls) as url:
         talker = await assert_served(nursery, url)
         servers.postgres.stop()
+        await trio.sleep(Policy().room_freshness)
         try:
             await assert_refused(nursery, url, "unavailable")
         finally:

@@ -6,7 +6,8 @@ from trio.testing import MockClock
 
 from sharechat.domain import ids
 from sharechat.domain.errors import RoomNotFoundError, UnavailableError, WrongKeyError
-from sharechat.domain.outcomes import INTERNAL_ERROR
+from sharechat.domain.messages import RoomInfo
+from sharechat.domain.outcomes import INTERNAL_ERROR, ROOM_DELETED
 from tests.harness.house import UNLIMITED, assert_pairs, open_house
 from tests.harness.repository import KEY
 from tests.unit.conftest import Logs
@@ -28,6 +29,47 @@ async def test_a_room_cannot_be_opened_while_the_repository_is_away(
         house.repository.away = True
         with pytest.raises(UnavailableError):
             await house.nodes[0].controller.rooms.open_room(room)
+
+
+async def test_the_repository_is_not_asked_about_a_room_that_something_was_stored_in_just_now(
+    autojump_clock: MockClock,
+) -> None:
+    async with open_house() as house:
+        room = await house.repository.make_room()
+        member = await house.join(room)
+        member.says("hello")
+        await member.hears("hello")
+        house.repository.away = True
+        rooms = house.nodes[0].controller.rooms
+        assert await rooms.open_room(room) == RoomInfo(room, "Imperfect Seat", head=2)
+        await trio.sleep(UNLIMITED.room_freshness * 1.1)
+        with pytest.raises(UnavailableError):
+            await rooms.open_room(room)
+
+
+async def test_a_deleted_room_cannot_be_opened_once_that_is_heard(
+    autojump_clock: MockClock,
+) -> None:
+    async with open_house(nodes=2) as house:
+        room = await house.repository.make_room()
+        here, there = await house.join(room, 0), await house.join(room, 1)
+        await house.nodes[0].controller.rooms.delete_room(room, KEY)
+        for member in (here, there):
+            await member.closed.wait()
+        for node in house.nodes:
+            with pytest.raises(RoomNotFoundError):
+                await node.controller.rooms.open_room(room)
+
+
+async def test_who_joins_before_a_deletion_is_heard_is_told_of_it(
+    autojump_clock: MockClock,
+) -> None:
+    async with open_house() as house:
+        room = await house.repository.make_room()
+        await house.join(room)
+        await house.repository.delete_room(room, KEY)
+        visit = await house.visit(room)
+        assert await visit.ends() == ROOM_DELETED
 
 
 async def test_members_on_two_processes_hear_each_other_in_one_order(
