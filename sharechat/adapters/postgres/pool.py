@@ -89,10 +89,14 @@ class Pool:
         was. After an UnavailableError or a cancelled call it is unknown whether the work was
         done.
         """
-        with trio.move_on_after(timeout) as turn:
-            await self._limiter.acquire()
-        if turn.cancelled_caught:
-            raise UnavailableError(BUSY)
+        try:
+            # There nearly always is a connection, and the query is a checkpoint.
+            self._limiter.acquire_nowait()
+        except trio.WouldBlock:
+            with trio.move_on_after(timeout) as turn:
+                await self._limiter.acquire()
+            if turn.cancelled_caught:
+                raise UnavailableError(BUSY) from None
         try:
             return await self._run(work, timeout)
         finally:

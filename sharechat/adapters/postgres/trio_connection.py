@@ -5,6 +5,7 @@ and asyncio connections run the same ones. `TrioConnection` runs them under trio
 transactions, pipelines and COPY are psycopg's own.
 """
 
+import itertools
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from math import inf
@@ -36,6 +37,22 @@ CANCEL_TIMEOUT = 0.5
 _resolver_limiter = trio.CapacityLimiter(8)
 
 
+class _Lock:
+    """A trio.Lock that is no checkpoint if nobody has it: whoever takes it waits afterwards."""
+
+    def __init__(self) -> None:
+        self._lock = trio.Lock()
+
+    async def __aenter__(self) -> None:
+        try:
+            self._lock.acquire_nowait()
+        except trio.WouldBlock:
+            await self._lock.acquire()
+
+    async def __aexit__(self, *_: object) -> None:
+        self._lock.release()
+
+
 class TrioConnection(psycopg.AsyncConnection[Row]):
     """A connection to PostgreSQL for trio. Several tasks may use it; they take turns.
 
@@ -48,8 +65,9 @@ class TrioConnection(psycopg.AsyncConnection[Row]):
     def __init__(self, pgconn: pq.abc.PGconn, *args: Any, **kwargs: Any) -> None:
         super().__init__(pgconn, *args, **kwargs)
         # psycopg uses its asyncio lock only as an async context manager.
-        self.lock = cast(Any, trio.Lock())
+        self.lock = cast(Any, _Lock())
         self._statement_names: dict[bytes, bytes] = {}
+        self._numbers = itertools.count()
 
     @classmethod
     async def connect(
@@ -121,7 +139,8 @@ class TrioConnection(psycopg.AsyncConnection[Row]):
         async with self.lock:
             name = self._statement_names.get(statement)
             if name is None:
-                name = b"sharechat_%d" % len(self._statement_names)
+                # A new one each time: a cancelled call may have prepared the statement or not.
+                name = b"sharechat_%d" % next(self._numbers)
                 self.pgconn.send_prepare(name, statement)
                 self._last_result(await self.wait(generators.execute(self.pgconn)))
                 self._statement_names[statement] = name

@@ -40,14 +40,35 @@ def database() -> Iterator[str]:
         yield url
 
 
-@pytest.fixture(params=["memory", "sqlite", "postgres"])
+@pytest.fixture(scope="session")
+def set_wise_database(database: str) -> Iterator[str]:
+    """A database that stores small batches, too, as it does large ones."""
+    types = "uuid, uuid[], uuid[], uuid[], text[], text[], text[]"
+
+    async def change(url: str) -> None:
+        await migrate(url)
+        async with await connect(url) as connection:
+            await connection.execute(f"DROP FUNCTION append({types})")
+            await connection.execute(f"ALTER FUNCTION append_many({types}) RENAME TO append")
+
+    with fresh_database() as url:
+        trio.run(change, url)
+        yield url
+
+
+ADAPTERS = ["memory", "sqlite", "postgres"]
+APPENDING_ADAPTERS = [*ADAPTERS, "set-wise postgres"]
+
+
+@pytest.fixture(params=ADAPTERS)
 def url(request: pytest.FixtureRequest, tmp_path: Path) -> str | Path | None:
     """The URL of a database with empty tables, a new file, or None for the memory adapter."""
     if request.param == "memory":
         return None
     if request.param == "sqlite":
         return tmp_path / "sharechat.db"
-    url: str = request.getfixturevalue("database")
+    name = "database" if request.param == "postgres" else "set_wise_database"
+    url: str = request.getfixturevalue(name)
     truncate(url)
     return url
 

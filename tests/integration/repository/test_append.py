@@ -22,7 +22,9 @@ from tests.harness.repositories import (
     store,
     summarize,
 )
-from tests.integration.repository.conftest import ShiftClock
+from tests.integration.repository.conftest import APPENDING_ADAPTERS, ShiftClock
+
+pytestmark = pytest.mark.parametrize("url", APPENDING_ADAPTERS, indirect=True)
 
 
 async def test_entries_are_returned_in_the_order_of_the_drafts(

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import pytest
 import trio
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -17,7 +18,7 @@ from sharechat.domain.messages import Draft, Identity, MessageType
 from sharechat.domain.ports import Repository
 from tests.harness.drafts import chat, joined, left
 from tests.harness.repositories import is_entry_of, make_room, read_log, somebody, summarize
-from tests.integration.repository.conftest import open_repository
+from tests.integration.repository.conftest import APPENDING_ADAPTERS, open_repository
 
 
 class Model:
@@ -72,6 +73,7 @@ STEP = st.tuples(WHAT, st.integers(0, 3), st.integers(0, 2), st.integers(0, 30))
 CALL = st.tuples(st.sampled_from([True, True, True, False]), st.lists(STEP, max_size=12))
 
 
+@pytest.mark.parametrize("url", APPENDING_ADAPTERS, indirect=True)
 @settings(
     max_examples=60,
     # Each example creates its own rooms, so the examples can share a database.
