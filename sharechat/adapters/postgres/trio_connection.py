@@ -167,9 +167,11 @@ class TrioConnection(psycopg.AsyncConnection[Row]):
         del interval
         started = False
         try:
-            with trio.move_on_after(inf if timeout is None else timeout):
-                if timeout is None:
-                    await trio.lowlevel.checkpoint_if_cancelled()
+            if timeout is None:
+                await trio.lowlevel.checkpoint_if_cancelled()
+                started = True
+                return await drive(gen, self.pgconn.socket)
+            with trio.move_on_after(timeout):
                 started = True
                 return await drive(gen, self.pgconn.socket)
         except psycopg.Error:

@@ -11,13 +11,15 @@ CREATE FUNCTION append(
 ) RETURNS TABLE (
     outcome text, seq bigint, sent timestamptz,
     old_member_id uuid, old_member_name text, old_type text, old_text text
-) LANGUAGE plpgsql AS $$
+) LANGUAGE plpgsql
+-- Otherwise the lock on several rooms is planned anew each time, which takes longer than to run it.
+SET plan_cache_mode = force_generic_plan
+AS $$
 #variable_conflict use_column
 DECLARE
     stamp timestamptz;
     room uuid;
     member uuid;
-    is_new boolean;
 BEGIN
     IF cardinality(ids) > 8 THEN
         RETURN QUERY SELECT * FROM append_many(
@@ -45,22 +47,15 @@ BEGIN
             CONTINUE;
         END IF;
         -- IS NOT DISTINCT FROM forces a look-up by id, here and below: see `append_many`.
-        IF types[place] = 'joined' THEN
-            is_new := EXISTS (SELECT FROM processes p WHERE p.id = process AND NOT p.dead);
-        ELSE
-            is_new := EXISTS (
+        INSERT INTO messages (room_id, seq, id, member_id, member_name, type, text, sent)
+        SELECT room, seq, ids[place], member, member_names[place], types[place], texts[place], sent
+        WHERE CASE types[place]
+            WHEN 'joined' THEN EXISTS (SELECT FROM processes p WHERE p.id = process AND NOT p.dead)
+            ELSE EXISTS (
                 SELECT FROM members m WHERE m.id = member AND m.room_id IS NOT DISTINCT FROM room
-            );
-        END IF;
-        IF is_new THEN
-            INSERT INTO messages (room_id, seq, id, member_id, member_name, type, text, sent)
-            VALUES (
-                room, seq, ids[place], member, member_names[place], types[place], texts[place],
-                sent
-            ) ON CONFLICT (id, room_id) DO NOTHING;
-            is_new := FOUND;
-        END IF;
-        IF is_new THEN
+            ) END
+        ON CONFLICT (id, room_id) DO NOTHING;
+        IF FOUND THEN
             outcome := 'new';
             UPDATE rooms r SET head = seq, last_sent = sent WHERE r.id = room;
             IF types[place] = 'joined' THEN
