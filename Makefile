@@ -95,7 +95,9 @@ coverage: $(VENV)/.installed-test
 	$(BIN)/coverage report
 	$(BIN)/coverage report --include 'sharechat/actors/*' --fail-under 100
 
+# With npm also against Node's usual websocket server and Bun's.
 bench: $(VENV)/.installed-bench
+	@if command -v npm >/dev/null; then npm ci --silent --prefix benchmarks/rivals; fi
 	$(BIN)/python -m benchmarks $(BENCH)
 
 # `make lock` keeps the versions that still fit pyproject.toml; `make lock LOCK=--upgrade` takes

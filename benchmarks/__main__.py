@@ -1,4 +1,4 @@
-"""Run the benchmarks: sharechat and the yardstick in turn, medians, targets, plots.
+"""Run the benchmarks: sharechat and other servers in turn, medians, targets, plots.
 
     python -m benchmarks [--runs 5] [--seconds 5] [--only clustered] [--no-plots]
 
@@ -36,6 +36,9 @@ def main() -> None:
     with servers.running_stores() as stores:
         for comparison in comparisons.COMPARISONS:
             if arguments.only in (None, comparison.name):
+                if not comparisons.can_run(comparison):
+                    print(f"\n{comparison.name}: {comparison.theirs} is not installed.")
+                    continue
                 names = [w for w in comparison.workloads if arguments.workload in (None, w)]
                 report[comparison.name], misses = compare(
                     comparison, names, stores, parameters, arguments.runs
@@ -93,16 +96,16 @@ def compare(
     Returns the results of all runs, for the report, and the number of targets missed.
     """
     print(f"\n{comparison.name}: {comparison.ours} and {comparison.theirs}, medians of {runs}")
-    print(f"{'workload':<14}{'figure':<20}{'ours':>12}{'theirs':>12}{'ratio':>9}  target")
+    print(f"{'workload':<18}{'figure':<20}{'ours':>12}{'theirs':>12}{'ratio':>9}  target")
     report: dict[str, object] = {}
     missed = 0
     for name in workloads:
-        workload = catalogue.make(name)
+        workload = comparisons.make(name)
         ours, theirs = comparisons.run(
             comparison, workload, stores, parameters, runs=runs, progress=progress
         )
         report[name] = {comparison.ours: _as_json(ours), comparison.theirs: _as_json(theirs)}
-        missed += show(comparison, medians(ours), medians(theirs))
+        missed += show(comparison, name, medians(ours), medians(theirs))
     return report, missed
 
 
@@ -110,13 +113,13 @@ def _as_json(results: Sequence[Result]) -> list[object]:
     return [{"figures": result.figures, "wrong": result.wrong} for result in results]
 
 
-def show(comparison: Comparison, ours: Result, theirs: Result) -> int:
-    """Print a workload's rows of the table; return the number of targets missed."""
+def show(comparison: Comparison, label: str, ours: Result, theirs: Result) -> int:
+    """Print the rows of a workload in the table; return the number of targets missed."""
     missed = 0
     for figure in [name for name in UNITS if name in ours.figures]:
         mine, other = ours.figures[figure], theirs.figures.get(figure)
         better = None if other is None else ratio(mine, other, figure)
-        target = comparison.targets.get((ours.workload, figure))
+        target = comparison.targets.get((label, figure))
         verdict = ""
         if ours.workload == "idle":
             is_met = mine <= comparisons.IDLE_TARGET
@@ -126,8 +129,8 @@ def show(comparison: Comparison, ours: Result, theirs: Result) -> int:
             is_met = better > target if target == 1 else better >= target
             verdict = f"{target:g}x: {'met' if is_met else 'MISSED'}"
         missed += "MISSED" in verdict
-        label = f"{figure} {UNITS[figure]}".strip()
-        row = f"{ours.workload:<14}{label:<20}{format_figure(mine):>12}"
+        what = f"{figure} {UNITS[figure]}".strip()
+        row = f"{label:<18}{what:<20}{format_figure(mine):>12}"
         if other is None:
             row += f"{'-':>12}{'-':>9}"
         else:

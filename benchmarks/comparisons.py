@@ -21,8 +21,9 @@ IDLE_TARGET = 30.0
 class Comparison:
     """A pair of servers, and the workloads to run on both.
 
-    `ours` and `theirs` are command lines, of `sharechat` or `yardstick`, and also the names
-    in the report. `targets` gives the ratio to reach by (workload, figure).
+    `ours` and `theirs` are command lines, of `sharechat`, `yardstick` or one of `RIVALS`, and
+    also the names in the report. `workloads` are labels, see `make`; `targets` gives the ratio to
+    reach by (label, figure).
     """
 
     name: str
@@ -38,12 +39,22 @@ CLUSTERED = Comparison(
     "clustered",
     "sharechat",
     "yardstick",
-    ("one-to-many", "many-to-many", "rooms", "join-storm", "history", "slow-member", "idle"),
+    (
+        "one-to-many",
+        "many-to-many",
+        "rooms",
+        "joins",
+        "join-storm",
+        "history",
+        "slow-member",
+        "idle",
+    ),
     {
-        ("one-to-many", "deliveries/s"): 2.5,
-        ("one-to-many", "p50"): 2.0,
+        ("one-to-many", "deliveries/s"): 1.5,
+        ("one-to-many", "p50"): 1.5,
         ("many-to-many", "deliveries/s"): 8.0,
-        ("rooms", "messages/s"): 2.0,
+        ("rooms", "messages/s"): 4.0,
+        ("joins", "joins/s"): 1.0,
         ("join-storm", "joins/s"): 2.0,
     },
 )
@@ -66,7 +77,34 @@ WORKERS = Comparison(
     ("rooms",),
     {("rooms", "messages/s"): 1.0},
 )
-COMPARISONS = (CLUSTERED, EMBEDDED, WORKERS)
+_TALK = ("one-to-many", "one-to-many:1000", "many-to-many", "rooms", "joins", "join-storm")
+NODE = Comparison(
+    "node",
+    "sharechat",
+    "node",
+    _TALK,
+    {
+        ("one-to-many", "deliveries/s"): 1.0,
+        ("one-to-many:1000", "deliveries/s"): 1.0,
+        ("rooms", "messages/s"): 1.3,
+    },
+    clustered=False,
+)
+BUN = Comparison(
+    "bun", "sharechat", "bun", _TALK, {("many-to-many", "deliveries/s"): 1.0}, clustered=False
+)
+COMPARISONS = (CLUSTERED, EMBEDDED, WORKERS, NODE, BUN)
+
+
+def can_run(comparison: Comparison) -> bool:
+    """Return whether what it compares with is installed."""
+    return comparison.theirs not in servers.RIVALS or servers.is_installed(comparison.theirs)
+
+
+def make(label: str) -> Workload:
+    """Return the workload of a label: a name, with ":" and the number of members if not usual."""
+    name, _, members = label.partition(":")
+    return catalogue.make(name, int(members) if members else None)
 
 
 @contextmanager
@@ -78,7 +116,9 @@ def running_pair(comparison: Comparison, stores: servers.Stores) -> Iterator[lis
             program, *flags = command_line.split()
             database = f"{comparison.name}_{number}"
             store_flags = stores.flags(database) if comparison.clustered else []
-            if program == "yardstick":
+            if program in servers.RIVALS:
+                server = servers.rival(program)
+            elif program == "yardstick":
                 server = servers.yardstick([*(store_flags or ["--memory"]), *flags])
             else:
                 server = servers.sharechat([*store_flags, *flags])

@@ -1,6 +1,7 @@
 """The servers under test, and the Postgres and Redis that they use, on free ports."""
 
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -18,6 +19,14 @@ from tests.harness.postgres import PostgresServer
 from tests.harness.redis import RedisServer
 
 _ROOT = Path(__file__).resolve().parent.parent
+_RIVALS = Path(__file__).resolve().parent / "rivals"
+
+RIVALS = {
+    "node": ("node", "node_ws.js"),
+    "bun": (str(_RIVALS / "node_modules" / ".bin" / "bun"), "bun.js"),
+}
+"""Servers in JavaScript, which store nothing: what runs them, and the script."""
+
 _SECONDS_TO_START = 30
 _SECONDS_TO_STOP = 20
 _SETTINGS = ("SHARECHAT_", "DATABASE_URL", "REDIS_URL")
@@ -80,6 +89,20 @@ def sharechat(
 def yardstick(flags: Sequence[str] = ("--memory",)) -> Iterator[Server]:
     """Run the yardstick with these flags. Raises RuntimeError if it does not start."""
     with _process([sys.executable, "-m", "benchmarks.yardstick", *flags]) as server:
+        yield server
+
+
+def is_installed(rival: str) -> bool:
+    """Return whether a server of RIVALS can be run here."""
+    program = shutil.which(RIVALS[rival][0])
+    return program is not None and (_RIVALS / "node_modules" / "ws").exists()
+
+
+@contextmanager
+def rival(name: str) -> Iterator[Server]:
+    """Run a server of RIVALS. Raises RuntimeError if it does not start."""
+    program, script = RIVALS[name]
+    with _process([program, str(_RIVALS / script)]) as server:
         yield server
 
 

@@ -3,12 +3,13 @@
 from collections.abc import Callable, Mapping, Sequence
 
 from sharechat.bench.results import Result
-from sharechat.bench.stress import History, Idle, JoinStorm, SlowMember
+from sharechat.bench.stress import History, Idle, Joins, JoinStorm, SlowMember
 from sharechat.bench.target import Target
 from sharechat.bench.workloads import ManyToMany, OneToMany, Parameters, Rooms, Workload
 
 WORKLOADS: Mapping[str, Callable[..., Workload]] = {
-    kind.name: kind for kind in (OneToMany, ManyToMany, Rooms, JoinStorm, Idle, History, SlowMember)
+    kind.name: kind
+    for kind in (OneToMany, ManyToMany, Rooms, Joins, JoinStorm, Idle, History, SlowMember)
 }
 
 

@@ -23,32 +23,47 @@ _TIMEOUT = 60
 
 @dataclass(frozen=True)
 class JoinStorm:
-    """`members` join one room at once.
+    """`members` join one room, or several, at once.
 
     The clock stops when every one of them has heard each `joined` that follows its own.
     """
 
     members: int = 1000
+    rooms: int = 1
     name: ClassVar[str] = "join-storm"
 
     def run(self, target: Target, parameters: Parameters) -> Result:
-        room = target.create_room()
-        # Member 0 joins before the storm and so records the whole log, for the check.
-        specs = [MemberSpec(n, room, records=n in (0, 1)) for n in range(self.members + 1)]
+        ids = [target.create_room() for _ in range(self.rooms)]
+        # The first of each room joins before the storm and so records the whole log, for the check.
+        specs = [
+            MemberSpec(n, ids[n % self.rooms], records=n < 2 * self.rooms)
+            for n in range(self.members + self.rooms)
+        ]
         result = Result(self.name)
         with Fleet(target, parameters.processes, text_bytes=parameters.text_bytes) as fleet:
-            first_ids = fleet.connect(specs[:1])
+            first_ids = fleet.connect(specs[: self.rooms])
             began = time.monotonic()
-            first_ids |= fleet.connect(specs[1:], concurrency=self.members, timeout=_TIMEOUT)
-            # All are named, since `last_heard_at` must cover them; only of member 0 is it known
-            # how much it will hear.
+            first_ids |= fleet.connect(
+                specs[self.rooms :], concurrency=self.members, timeout=_TIMEOUT
+            )
+            # All are named, since `last_heard_at` must cover them; only of the first ones is it
+            # known how much they will hear.
             expected = {spec.number: 0 for spec in specs}
-            expected[0] = len(specs)
+            expected |= {n: len(specs[n :: self.rooms]) for n in range(self.rooms)}
             fleet.drain(expected, timeout=_TIMEOUT)
             result.wrong += check(fleet, target, specs, first_ids, {})
             ended = max(reply.last_heard_at for reply in fleet.drain(expected))
         result.figures["joins/s"] = self.members / (ended - began)
         return result
+
+
+@dataclass(frozen=True)
+class Joins(JoinStorm):
+    """`members` join `rooms` rooms at once, as they do when their server has been replaced."""
+
+    members: int = 500
+    rooms: int = 50
+    name: ClassVar[str] = "joins"
 
 
 @dataclass(frozen=True)
