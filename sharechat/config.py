@@ -175,8 +175,9 @@ OPTIONS: Sequence[Callable[[], click.Option]] = (
     _option(
         "--redis-url",
         envvar="REDIS_URL",
-        type=Url("redis", "rediss", "unix"),
-        help="The Redis that carries messages between processes.",
+        type=Url("redis", "rediss", "unix", "redis+sentinel", "rediss+sentinel"),
+        help="The Redis that carries messages between processes, or its sentinels: "
+        "redis+sentinel://HOST,HOST/SERVICE.",
     ),
     DATA_OPTION,
     _option(

@@ -7,6 +7,7 @@ import socket
 import ssl
 import subprocess
 import time
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -25,10 +26,11 @@ class RedisServer:
     A context manager: entering it starts the server, leaving it kills the server.
     """
 
-    def __init__(self, *, password: str = "") -> None:
+    def __init__(self, *, password: str = "", replica_of: "RedisServer | None" = None) -> None:
         self.host = "127.0.0.1"
         self.port = _free_port()
         self.password = password
+        self._primary = replica_of
         self._process: subprocess.Popen[bytes] | None = None
         self._directory = TemporaryDirectory(prefix="redis-")
 
@@ -56,6 +58,12 @@ class RedisServer:
             "requirepass": self.password,
         }
         words = [word for name, value in options.items() for word in (f"--{name}", value)]
+        if self._primary is not None:
+            words += ["--replicaof", self._primary.host, str(self._primary.port)]
+            words += ["--repl-diskless-sync", "yes", "--repl-diskless-sync-delay", "0"]
+        self._run(words, log)
+
+    def _run(self, words: Sequence[str], log: Path) -> None:
         self._process = subprocess.Popen([_binary(), *words])
         deadline = time.monotonic() + _SECONDS_TO_START
         while not self._is_ready():
@@ -130,6 +138,37 @@ class RedisServer:
             self._process.send_signal(signal.SIGCONT)
         self._process.wait(_SECONDS_TO_STOP)
         self._process = None
+
+
+class SentinelServer(RedisServer):
+    """A sentinel that watches `primary` as the service `SERVICE`; one alone may replace it."""
+
+    SERVICE = "chat"
+
+    def __init__(self, primary: RedisServer) -> None:
+        super().__init__()
+        self._watched = primary
+
+    def start(self) -> None:
+        """Start the sentinel, which keeps what it learns in its configuration."""
+        directory = Path(self._directory.name)
+        lines = (
+            f"port {self.port}",
+            f"bind {self.host}",
+            f"dir {directory}",
+            f"logfile {directory / 'log'}",
+            f"sentinel monitor {self.SERVICE} {self._watched.host} {self._watched.port} 1",
+            f"sentinel down-after-milliseconds {self.SERVICE} 300",
+            f"sentinel failover-timeout {self.SERVICE} 3000",
+        )
+        configuration = directory / "sentinel.conf"
+        if not configuration.exists():
+            configuration.write_text("\n".join(lines) + "\n")
+        self._run([str(configuration), "--sentinel"], directory / "log")
+
+    @property
+    def url(self) -> str:
+        return f"redis+sentinel://{self.host}:{self.port}/{self.SERVICE}"
 
 
 class Proxy:

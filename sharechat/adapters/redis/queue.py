@@ -19,9 +19,10 @@ from sharechat.adapters.redis.redis_connection import (
     open_stream,
 )
 from sharechat.adapters.redis.send_buffer import SendBuffer
+from sharechat.adapters.redis.sentinel import Sentinels, check_role, parse_address
 from sharechat.adapters.redis.subscriptions import Subscriptions
 from sharechat.adapters.redis.unconfirmed import UnconfirmedRooms
-from sharechat.adapters.redis.url import parse_url
+from sharechat.adapters.redis.url import Endpoint
 from sharechat.domain.ids import RoomId
 from sharechat.domain.messages import Entry
 from sharechat.domain.ports import Listener
@@ -40,6 +41,8 @@ _MAX_BACKOFF = 2.0
 
 class RedisQueue:
     """The Queue over one Redis: one connection subscribes, another one publishes.
+
+    With sentinels they are asked before each attempt to connect which server that is.
 
     Redis may vanish, freeze or lose a subscription without a sign of it. So every
     `probe_interval` seconds the Queue publishes a probe to a channel of its own. If the probe
@@ -64,11 +67,13 @@ class RedisQueue:
 
         `open_stream` and `random`, which draws the pauses, are for a simulated network.
         """
-        self._endpoint = parse_url(url)
+        self._address = address = parse_address(url)
+        # How to connect; with sentinels, but for the host and the port.
+        self._server = address.primary if isinstance(address, Sentinels) else address
         self._probe_interval = probe_interval
         self._timeout = timeout
         # All databases of one Redis share their channels, so the name has to tell them apart.
-        prefix = f"sharechat:{self._endpoint.database}:"
+        prefix = f"sharechat:{self._server.database}:"
         self._probe_channel = f"{prefix}probe:{secrets.token_hex(16)}".encode()
         self._subscriptions = Subscriptions(f"{prefix}room:".encode(), self._probe_channel)
         self._subscriptions_changed = _AutoResetEvent()
@@ -124,7 +129,7 @@ class RedisQueue:
 
         Cancelling closes both connections and drops what has not been sent.
         """
-        self._health.set_pending(f"connecting to {self._endpoint}")
+        self._health.set_pending(f"connecting to {self._address}")
         task_status.started()
         backoff = _MIN_BACKOFF
         try:
@@ -150,10 +155,15 @@ class RedisQueue:
 
         Ends by raising ConnectionFailedError, alone or in a group.
         """
+        server = self._server
+        if isinstance(self._address, Sentinels):
+            server = await self._address.find_primary(self._connect)
         async with (
-            self._connect(b"sharechat-publisher") as publisher,
-            self._connect(b"sharechat-subscriber") as subscriber,
+            self._connect(server, b"sharechat-publisher") as publisher,
+            self._connect(server, b"sharechat-subscriber") as subscriber,
         ):
+            if isinstance(self._address, Sentinels):
+                await check_role(publisher, server)
             probe = Probe()
             self._subscriptions.restart()
             self._subscriptions_changed.set()
@@ -169,15 +179,17 @@ class RedisQueue:
             finally:
                 self._send_buffer.close()
 
-    def _connect(self, name: bytes) -> AbstractAsyncContextManager[RedisConnection]:
+    def _connect(
+        self, server: Endpoint, name: bytes
+    ) -> AbstractAsyncContextManager[RedisConnection]:
         context = self._make_tls_context()
-        return connect(self._endpoint, name, context, self._timeout, self._open_stream)
+        return connect(server, name, context, self._timeout, self._open_stream)
 
     def _make_tls_context(self) -> ssl.SSLContext | None:
         # Not in __init__ because this reads files; once because it takes tens of milliseconds.
-        if self._tls_context is None and self._endpoint.tls is not None:
+        if self._tls_context is None and self._server.tls is not None:
             try:
-                self._tls_context = self._endpoint.make_tls_context()
+                self._tls_context = self._server.make_tls_context()
             except (OSError, ValueError) as error:
                 reason = f"the ssl_ options of the URL cannot be used: {error}"
                 raise ConnectionFailedError(reason) from error
@@ -241,7 +253,7 @@ class RedisQueue:
             with trio.move_on_after(self._timeout / 2):
                 await event.wait()
                 return
-        raise ConnectionFailedError(f"{self._endpoint} {fault} within {self._timeout:g} s")
+        raise ConnectionFailedError(f"{self._address} {fault} within {self._timeout:g} s")
 
 
 class _AutoResetEvent:

@@ -57,6 +57,24 @@ class RedisConnection:
             raise ConnectionFailedError(f"{self._endpoint} closed the connection")
         return self._parser.feed(bytes(data))
 
+    async def ask(self, *words: bytes) -> Any:
+        """Send one command and return its reply.
+
+        Nobody else may use the connection meanwhile. Raises ConnectionFailedError if Redis
+        refuses or does not answer within the timeout.
+        """
+        await self.send(pack(words))
+        replies: list[Any] = []
+        try:
+            with trio.fail_after(self._timeout):
+                while not replies:
+                    replies = await self.receive()
+        except trio.TooSlowError as error:
+            raise _connect_error(self._endpoint, error, self._timeout) from error
+        if isinstance(replies[0], hiredis.ReplyError):
+            raise self._refused(replies[0])
+        return replies[0]
+
     async def initialize(self, name: bytes) -> None:
         """Authenticate, select the database and set the connection's name.
 
@@ -76,13 +94,13 @@ class RedisConnection:
             replies += await self.receive()
             for reply in replies:
                 if isinstance(reply, hiredis.ReplyError) and not _is_about_the_name(reply):
-                    raise ConnectionFailedError(
-                        f"{self._endpoint} refused: {self._redact(str(reply))}"
-                    )
+                    raise self._refused(reply)
 
-    def _redact(self, text: str) -> str:
+    def _refused(self, reply: hiredis.ReplyError) -> ConnectionFailedError:
+        text, password = str(reply), self._endpoint.password
         # A server that does not support AUTH quotes its arguments in the error.
-        return text.replace(self._endpoint.password, "***") if self._endpoint.password else text
+        text = text.replace(password, "***") if password else text
+        return ConnectionFailedError(f"{self._endpoint} refused: {text}")
 
     def _broken(self, error: trio.BrokenResourceError) -> ConnectionFailedError:
         return ConnectionFailedError(

@@ -8,7 +8,7 @@ import pytest
 from sharechat.adapters.memory import MemoryBus
 from sharechat.adapters.redis import RedisQueue
 from tests.harness.queues import MakeQueue
-from tests.harness.redis import RedisServer
+from tests.harness.redis import RedisServer, SentinelServer
 
 
 @pytest.fixture(scope="session")
@@ -20,9 +20,15 @@ def redis_url() -> Iterator[str]:
             yield server.url
 
 
-@pytest.fixture(params=["memory", "redis"])
+@pytest.fixture(scope="session")
+def sentinel_url() -> Iterator[str]:
+    with RedisServer() as primary, SentinelServer(primary) as sentinel:
+        yield sentinel.url
+
+
+@pytest.fixture(params=["memory", "redis", "sentinel"])
 def make_queue(request: pytest.FixtureRequest) -> MakeQueue:
     if request.param == "memory":
         return MemoryBus().queue
-    url: str = request.getfixturevalue("redis_url")
+    url: str = request.getfixturevalue(f"{request.param}_url")
     return lambda: RedisQueue(url)

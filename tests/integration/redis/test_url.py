@@ -3,6 +3,7 @@
 import pytest
 
 from sharechat.adapters.redis import RedisQueue
+from sharechat.adapters.redis.sentinel import Sentinels, parse_address
 from sharechat.adapters.redis.url import parse_url
 
 
@@ -28,6 +29,12 @@ from sharechat.adapters.redis.url import parse_url
         ("redis://user:12#secret@localhost", "percent-encoded"),
         ("redis://user:12[secret@localhost", "percent-encoded"),
         ("unix://:12/secret@/run/redis.sock", "percent-encoded"),
+        ("redis+sentinel://localhost", "name sentinels and a service"),
+        ("redis+sentinel:///chat", "name sentinels and a service"),
+        ("redis+sentinel://one,two:secret/chat", "not valid"),
+        ("redis+sentinel://:secret/more@localhost/chat", "not valid"),
+        ("redis+sentinel://localhost/chat/secret", "number"),
+        ("redis+sentinel://localhost/chat?ssl_cert_reqs=none", "requires rediss"),
     ],
 )
 def test_an_invalid_url_is_refused_without_quoting_its_secrets(url: str, reason: str) -> None:
@@ -50,3 +57,13 @@ def test_a_url_names_an_address_and_a_database(url: str, address: str, database:
     assert str(endpoint) == address
     assert endpoint.database == database
     assert "secret" not in repr(endpoint)
+
+
+def test_a_url_may_name_a_service_and_its_sentinels() -> None:
+    url = "rediss+sentinel://user:secret@one.example,[::1]:1234/my%20chat/5?ssl_cert_reqs=none"
+    sentinels = parse_address(url)
+    assert isinstance(sentinels, Sentinels)
+    assert str(sentinels) == "my chat of the sentinels [::1]:1234, one.example:26379"
+    primary = sentinels.primary
+    assert (primary.username, primary.password, primary.database) == ("user", "secret", 5)
+    assert primary.tls == {"ssl_cert_reqs": "none"}
