@@ -9,7 +9,7 @@ BIN := $(VENV)/bin
 unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: run test test-all unit-test int-test e2e-test browser-test hostile autobahn simulate simulate-breaks \
-	lint types coverage bench screenshots api-docs measure-page lock clean
+	lint types coverage bench bench-readme screenshots api-docs measure-page lock clean
 
 run: $(VENV)/.installed
 	$(BIN)/sharechat serve
@@ -99,6 +99,10 @@ coverage: $(VENV)/.installed-test
 bench: $(VENV)/.installed-bench
 	@if command -v npm >/dev/null; then npm ci --silent --prefix benchmarks/rivals; fi
 	$(BIN)/python -m benchmarks $(BENCH)
+
+# The README's tables and plots, from one run, which takes an hour and wants a quiet machine.
+bench-readme: bench
+	$(BIN)/python -m benchmarks.tables
 
 # `make lock` keeps the versions that still fit pyproject.toml; `make lock LOCK=--upgrade` takes
 # newer ones, but none of the last two weeks, in which a bad release is usually withdrawn.

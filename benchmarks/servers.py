@@ -15,6 +15,7 @@ from pathlib import Path
 import psycopg
 from psycopg import sql
 
+from tests.harness.ports import free_port
 from tests.harness.postgres import PostgresServer
 from tests.harness.redis import RedisServer
 
@@ -108,7 +109,7 @@ def rival(name: str) -> Iterator[Server]:
 
 @contextmanager
 def _process(command: Sequence[str]) -> Iterator[Server]:
-    port = _free_port()
+    port = free_port()
     environment = {
         name: value for name, value in os.environ.items() if not name.startswith(_SETTINGS)
     }
@@ -140,10 +141,3 @@ def _wait_until_ready(port: int, process: subprocess.Popen[bytes]) -> None:
             pass
         time.sleep(0.05)
     raise RuntimeError("the server did not start; see its error output above")
-
-
-def _free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port: int = listener.getsockname()[1]
-    return port

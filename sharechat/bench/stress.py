@@ -23,33 +23,32 @@ _TIMEOUT = 60
 
 @dataclass(frozen=True)
 class JoinStorm:
-    """`members` join one room, or several, at once.
+    """`members` join at once: one room, or rooms of `room_size`.
 
     The clock stops when every one of them has heard each `joined` that follows its own.
     """
 
     members: int = 1000
-    rooms: int = 1
+    room_size: int | None = None
     name: ClassVar[str] = "join-storm"
 
     def run(self, target: Target, parameters: Parameters) -> Result:
-        ids = [target.create_room() for _ in range(self.rooms)]
-        # The first of each room joins before the storm and so records the whole log, for the check.
+        rooms = -(-self.members // (self.room_size or self.members))
+        ids = [target.create_room() for _ in range(rooms)]
+        # The first of each room joins before the storm and so records its whole log, for the check.
         specs = [
-            MemberSpec(n, ids[n % self.rooms], records=n < 2 * self.rooms)
-            for n in range(self.members + self.rooms)
+            MemberSpec(n, ids[n % rooms], records=n < 2 * rooms)
+            for n in range(self.members + rooms)
         ]
         result = Result(self.name)
         with Fleet(target, parameters.processes, text_bytes=parameters.text_bytes) as fleet:
-            first_ids = fleet.connect(specs[: self.rooms])
+            first_ids = fleet.connect(specs[:rooms])
             began = time.monotonic()
-            first_ids |= fleet.connect(
-                specs[self.rooms :], concurrency=self.members, timeout=_TIMEOUT
-            )
+            first_ids |= fleet.connect(specs[rooms:], concurrency=self.members, timeout=_TIMEOUT)
             # All are named, since `last_heard_at` must cover them; only of the first ones is it
             # known how much they will hear.
             expected = {spec.number: 0 for spec in specs}
-            expected |= {n: len(specs[n :: self.rooms]) for n in range(self.rooms)}
+            expected |= {n: len(specs[n::rooms]) for n in range(rooms)}
             fleet.drain(expected, timeout=_TIMEOUT)
             result.wrong += check(fleet, target, specs, first_ids, {})
             ended = max(reply.last_heard_at for reply in fleet.drain(expected))
@@ -59,10 +58,10 @@ class JoinStorm:
 
 @dataclass(frozen=True)
 class Joins(JoinStorm):
-    """`members` join `rooms` rooms at once, as they do when their server has been replaced."""
+    """`members` join rooms of ten at once, as they do when their server has been replaced."""
 
     members: int = 500
-    rooms: int = 50
+    room_size: int | None = 10
     name: ClassVar[str] = "joins"
 
 

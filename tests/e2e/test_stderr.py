@@ -3,7 +3,6 @@
 import fcntl
 import os
 import signal
-import socket
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,6 +12,7 @@ import pytest
 from tests.harness.cluster import Cluster
 from tests.harness.deadline import DEADLINE, wait_until
 from tests.harness.http import HANDSHAKE, fetch, make_room
+from tests.harness.ports import free_port
 from tests.harness.process import BIN, environment
 
 _PIPE_SIZE = 4096
@@ -38,7 +38,7 @@ def _stderr(kind: str) -> Iterator[int]:
 @pytest.mark.parametrize("kind", ["full disk", "closed pipe", "unread pipe"])
 @pytest.mark.parametrize("shared_with_stdout", [False, True])
 def test_requests_are_answered_and_sigterm_works(kind: str, shared_with_stdout: bool) -> None:
-    port = _free_port()
+    port = free_port()
     with _stderr(kind) as file:
         process = subprocess.Popen(
             [str(BIN / "sharechat"), "serve", "--port", str(port), "--in-memory"],
@@ -60,7 +60,7 @@ def test_requests_are_answered_and_sigterm_works(kind: str, shared_with_stdout: 
 
 
 def test_actors_outlive_a_restart_of_postgres_that_they_cannot_log(servers: Cluster) -> None:
-    port = _free_port()
+    port = free_port()
     url = f"http://127.0.0.1:{port}"
     with _stderr("full disk") as file:
         process = subprocess.Popen(
@@ -97,13 +97,6 @@ def test_an_error_at_the_start_ends_the_process(kind: str) -> None:
             check=False,
         )
         assert done.returncode == 2
-
-
-def _free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port: int = listener.getsockname()[1]
-    return port
 
 
 def _wait_for(url: str) -> None:

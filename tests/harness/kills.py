@@ -1,7 +1,6 @@
 """A server that is killed in mid talk, with members who come back, and what must hold then."""
 
 import random
-import socket
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -15,6 +14,7 @@ import trio
 from sharechat import client
 from tests.harness.deadline import eventually
 from tests.harness.http import Json, fetch, history, make_room
+from tests.harness.ports import free_port
 from tests.harness.process import SharechatProcess
 
 _ROOMS = 3
@@ -98,10 +98,8 @@ class KilledServer:
     """A server on one file that is killed once in each round, and started again."""
 
     def __init__(self, path: Path) -> None:
-        with socket.socket() as listener:
-            listener.bind(("127.0.0.1", 0))
-            port = str(listener.getsockname()[1])
         # Always the same port, so that clients come back.
+        port = str(free_port())
         self._start = partial(SharechatProcess, "--data", str(path), "--port", port, *_FLAGS)
         self._server = self._start()
 

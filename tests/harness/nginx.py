@@ -13,7 +13,7 @@ import trustme
 
 from tests.harness.browser import missing
 from tests.harness.deadline import wait_until
-from tests.harness.page_server import free_port
+from tests.harness.ports import free_port
 
 DEPLOYED = Path(__file__).parents[2] / "deploy" / "nginx.conf"
 

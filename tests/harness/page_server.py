@@ -1,9 +1,9 @@
 """A server that the tests of the page kill and start again, under the same address."""
 
-import socket
 from typing import NamedTuple
 
 from tests.harness.http import fetch
+from tests.harness.ports import free_port
 from tests.harness.process import SharechatProcess
 
 NO_LIMITS = ("--room-rate", "0", "--join-rate", "0")
@@ -71,11 +71,3 @@ class PageServer:
 
     def owns(self, netloc: str) -> bool:
         return netloc in (f"127.0.0.1:{self.port}", f"chat.test:{self.port}")
-
-
-def free_port() -> int:
-    """Return a port that is free now, for a server that starts more than once."""
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        port: int = sock.getsockname()[1]
-        return port

@@ -9,7 +9,6 @@ import pwd
 import secrets
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 import time
@@ -21,6 +20,8 @@ from typing import Self
 import psycopg
 from psycopg import sql
 from psycopg.conninfo import make_conninfo
+
+from tests.harness.ports import free_port
 
 _SECONDS_TO_START = 60
 _SECONDS_TO_STOP = 10
@@ -48,7 +49,7 @@ class PostgresServer:
         self._home.chmod(0o755)
         self._data = self._home / "data"
         self._process: subprocess.Popen[bytes] | None = None
-        self.port = _free_port()
+        self.port = free_port()
 
     @property
     def url(self) -> str:
@@ -169,13 +170,6 @@ def _give_to_user(folder: Path) -> None:
     if (user := _user()) is not None:
         for path in [folder, *folder.rglob("*")]:
             shutil.chown(path, user, _group())
-
-
-def _free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port: int = listener.getsockname()[1]
-    return port
 
 
 @functools.cache

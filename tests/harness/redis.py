@@ -16,6 +16,8 @@ from typing import Self
 
 import trio
 
+from tests.harness.ports import free_port
+
 _SECONDS_TO_START = 60.0
 _SECONDS_TO_STOP = 10.0
 
@@ -28,7 +30,7 @@ class RedisServer:
 
     def __init__(self, *, password: str = "", replica_of: "RedisServer | None" = None) -> None:
         self.host = "127.0.0.1"
-        self.port = _free_port()
+        self.port = free_port()
         self.password = password
         self._primary = replica_of
         self._process: subprocess.Popen[bytes] | None = None
@@ -257,13 +259,6 @@ def _binary() -> str:
     assert spec is not None
     assert spec.submodule_search_locations is not None
     return str(Path(spec.submodule_search_locations[0]) / "bin" / "redis-server")
-
-
-def _free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port: int = listener.getsockname()[1]
-    return port
 
 
 def _command(*words: str) -> bytes:

@@ -24,6 +24,7 @@ import trio
 from tests.harness.deadline import eventually, wait_until
 from tests.harness.http import make_room
 from tests.harness.peer import frame, text, upgrade
+from tests.harness.ports import free_port
 from tests.harness.process import SharechatProcess
 from tests.harness.sockets import reset_on_close
 
@@ -207,9 +208,7 @@ def open_files(pid: int) -> int:
 @contextmanager
 def nginx(port: int) -> Iterator[int]:
     """Run nginx as `deploy/nginx.conf` has it, in front of a server; yield its port."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        own_port: int = free.getsockname()[1]
+    own_port = free_port()
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "nginx.conf"
         config = _NGINX.read_text()

@@ -62,9 +62,14 @@ async def check_role(connection: RedisConnection, endpoint: Endpoint) -> None:
     """Raise ConnectionFailedError unless a server is a primary.
 
     A sentinel that was cut off may name a server that has become a replica since. What is published
-    there reaches nobody else.
+    there reaches nobody else. Nothing is known if the user may not ask.
     """
-    role, *_ = await connection.ask(b"ROLE")
+    try:
+        role, *_ = await connection.ask(b"ROLE")
+    except ConnectionFailedError as error:
+        if "NOPERM" not in str(error):
+            raise
+        return
     if role != b"master":
         raise ConnectionFailedError(f"{endpoint} is no longer the primary")
 
