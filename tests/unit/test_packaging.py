@@ -87,6 +87,10 @@ def test_every_dependency_has_an_upper_bound() -> None:
         assert any(bound.operator == "<" for bound in dependency.specifier), dependency
 
 
+OURS = {"sharechat": {"sharechat"}, "tests": {"sharechat", "tests", "benchmarks"}}
+"""What each folder may import of ours."""
+
+
 @pytest.mark.parametrize(
     ("folder", "declared"),
     [("sharechat", DEPENDENCIES), ("tests", DEPENDENCIES + EXTRAS["test"])],
@@ -95,7 +99,7 @@ def test_what_is_imported_is_declared(folder: str, declared: list[Requirement]) 
     names = {canonicalize_name(requirement.name) for requirement in declared}
     distributions = packages_distributions()
     for path in (ROOT / folder).rglob("*.py"):
-        for module in imported(path) - sys.stdlib_module_names - {"sharechat", "tests"}:
+        for module in imported(path) - sys.stdlib_module_names - OURS[folder]:
             providers = {canonicalize_name(name) for name in distributions[module]}
             assert providers & names, f"{path} imports {module}"
 
