@@ -97,7 +97,8 @@ coverage: $(VENV)/.installed-test
 
 # With npm also against Node's usual websocket server and Bun's.
 bench: $(VENV)/.installed-bench
-	@if command -v npm >/dev/null; then npm ci --silent --prefix benchmarks/rivals; fi
+	@if command -v npm >/dev/null; then npm ci --silent --prefix benchmarks/rivals || \
+		echo "npm cannot install Node's ws and Bun here."; fi
 	$(BIN)/python -m benchmarks $(BENCH)
 
 # The README's tables and plots, from one run, which takes an hour and wants a quiet machine.

@@ -50,8 +50,8 @@ CLUSTERED = Comparison(
         "idle",
     ),
     {
-        ("one-to-many", "deliveries/s"): 1.5,
-        ("one-to-many", "p50"): 1.5,
+        ("one-to-many", "deliveries/s"): 2.5,
+        ("one-to-many", "p50"): 2.0,
         ("many-to-many", "deliveries/s"): 8.0,
         ("rooms", "messages/s"): 4.0,
         ("joins", "joins/s"): 1.0,

@@ -74,13 +74,21 @@ TABLES = (
 
 
 def write(table: Table, report: Report) -> str:
-    """Return the table in Markdown. What was not measured is a dash."""
+    """Return the table in Markdown.
+
+    What was not measured is a dash; a comparison of which nothing was measured has no column.
+    """
+    columns = {
+        name: f"against {rival}"
+        for name, rival in zip(table.comparisons, table.rivals, strict=True)
+        if any(_compare(report.get(name, {}), row) for row in table.rows)
+    }
     lines = [
-        f"| {table.head} | sharechat | {' | '.join(f'against {r}' for r in table.rivals)} |",
-        "|---|---|" + "---|" * len(table.rivals),
+        f"| {table.head} | sharechat | {' | '.join(columns.values())} |",
+        "|---|---|" + "---|" * len(columns),
     ]
     for row in table.rows:
-        cells = [_compare(report.get(name, {}), row) for name in table.comparisons]
+        cells = [_compare(report[name], row) for name in columns]
         ours = next((cell.ours for cell in cells if cell is not None), None)
         if ours is not None:
             ratios = [f"{cell.ratio:.1f}x" if cell else "-" for cell in cells]

@@ -49,7 +49,7 @@ class Handover:
 
     To hypercorn this is the stream that it serves: `receive_some`, `send_all`, `send_eof` and
     `aclose` are those of `trio.abc.HalfCloseableStream`. Once the handshake of a websocket has
-    been accepted, hypercorn must neither read nor write any more, and closing has no effect.
+    been accepted, hypercorn must not read any more, and the others have no effect.
     """
 
     def __init__(
@@ -127,11 +127,19 @@ class Handover:
     # For hypercorn.
 
     async def receive_some(self, max_bytes: int) -> bytes:
-        """Wait for bytes and return them, b"" at the end. Raises what `send_all` raises."""
+        """Wait for bytes and return them, b"" at the end. Cancelling loses nothing.
+
+        Raises what `send_all` raises.
+        """
         return await self._transport.read(max_bytes)
 
     async def send_all(self, data: bytes) -> None:
-        """Send everything. Raises BrokenResourceError, ClosedResourceError."""
+        """Send everything. Raises BrokenResourceError, ClosedResourceError.
+
+        After a cancelled call a part may have been sent, and the rest goes with what is sent next.
+        """
+        if self._phase is State.TAKEN:
+            return
         self._http.deadline = inf
         try:
             self._transport.write(data)

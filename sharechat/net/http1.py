@@ -59,7 +59,10 @@ class Http1Server(TCPServer):
         self._reading = trio.CancelScope()
 
     async def run(self) -> None:
-        """Serve requests until the connection ends, is idle for too long, or is taken."""
+        """Serve requests until the connection ends, is idle for too long, or is taken.
+
+        However this ends, cancelled or not, the Handover is closed then unless it is taken.
+        """
         sock = self._handover.socket
         try:
             client = parse_socket_addr(sock.family, sock.getpeername())
@@ -195,7 +198,10 @@ class _Handshake:
         self._refusal: Any = None
 
     async def run(self, target: bytes) -> None:
-        """Have the application answer, until it has ended; nothing is read meanwhile."""
+        """Have the application answer, until it has ended; nothing is read meanwhile.
+
+        Cancelling ends the application, and the client gets no answer.
+        """
         protocol = self._protocol
         path, _, query = target.partition(b"?")
         scope: Any = {

@@ -147,14 +147,14 @@ class SentinelServer(RedisServer):
 
     SERVICE = "chat"
 
-    def __init__(self, primary: RedisServer) -> None:
-        super().__init__()
+    def __init__(self, primary: RedisServer, *, password: str = "") -> None:
+        super().__init__(password=password)
         self._watched = primary
 
     def start(self) -> None:
         """Start the sentinel, which keeps what it learns in its configuration."""
         directory = Path(self._directory.name)
-        lines = (
+        lines = [
             f"port {self.port}",
             f"bind {self.host}",
             f"dir {directory}",
@@ -162,7 +162,9 @@ class SentinelServer(RedisServer):
             f"sentinel monitor {self.SERVICE} {self._watched.host} {self._watched.port} 1",
             f"sentinel down-after-milliseconds {self.SERVICE} 300",
             f"sentinel failover-timeout {self.SERVICE} 3000",
-        )
+        ]
+        if self.password:
+            lines.append(f"requirepass {self.password}")
         configuration = directory / "sentinel.conf"
         if not configuration.exists():
             configuration.write_text("\n".join(lines) + "\n")

@@ -37,13 +37,21 @@ def test_less_memory_is_better() -> None:
     assert row == "| an idle member, kB | 19.7 | 1.6x |"
 
 
-def test_what_was_not_measured_is_a_dash_or_no_row() -> None:
+def test_what_was_not_measured_is_a_dash_or_left_out() -> None:
     report = {
         "embedded": {"rooms": pair("messages/s", 12_000, 6000)},
-        "bun": {"rooms": pair("messages/s", 11_000, 44_000)},
+        "bun": {
+            "rooms": pair("messages/s", 11_000, 44_000),
+            "joins": pair("joins/s", 800, 4000),
+        },
     }
-    _, _, *rows = write(IN_MEMORY, report).splitlines()
-    assert rows == ["| 100 talk in 50 rooms of 10, messages/s | 12,000 | 2.0x | - | 0.2x |"]
+    head, _, *rows = write(IN_MEMORY, report).splitlines()
+    assert "Bun" in head
+    assert "Node" not in head
+    assert rows == [
+        "| 100 talk in 50 rooms of 10, messages/s | 12,000 | 2.0x | 0.2x |",
+        "| 500 join 50 rooms at once, joins/s | 800 | - | 0.2x |",
+    ]
 
 
 @pytest.mark.parametrize("table", TABLES, ids=lambda table: table.name)

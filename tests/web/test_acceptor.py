@@ -180,15 +180,21 @@ WAITING = pytest.mark.parametrize(
 )
 
 
+async def connect_and_wait(address: tuple[str, int], request_: bytes) -> Peer:
+    """Return a connection on which the server waits for a request, or the rest of one."""
+    peer = await connect(address)
+    await peer.send(request_)
+    if request_ == GET:
+        await peer.response()
+    return peer
+
+
 @WAITING
 async def test_a_connection_that_waits_for_a_request_is_closed_after_five_seconds(
     mock_clock: MockClock, request_: bytes
 ) -> None:
     async with serving(make_server()) as address:
-        peer = await connect(address)
-        await peer.send(request_)
-        if request_ == GET:
-            await peer.response()
+        peer = await connect_and_wait(address, request_)
         await wait_all_tasks_blocked(0.01)
         mock_clock.jump(4.9)
         with trio.move_on_after(0):
@@ -205,10 +211,7 @@ async def test_a_connection_that_waits_for_a_request_is_closed_when_the_server_s
     request_: bytes,
 ) -> None:
     async with serving(make_server()) as address:
-        peer = await connect(address)
-        await peer.send(request_)
-        if request_ == GET:
-            await peer.response()
+        peer = await connect_and_wait(address, request_)
     # It raises if there is a reset, which everything gets that has not ended after a moment.
     while await peer.stream.receive_some():
         pass

@@ -166,6 +166,7 @@ async def test_a_handshake_whose_peer_resets_ends_with_the_answer() -> None:
 async def test_hypercorn_has_no_effect_once_the_socket_is_taken() -> None:
     async def app(both: Connected) -> None:
         await accept_and(serve_on)(both)
+        await both.handover.send_all(b"a close frame of hypercorn's own")
         await both.handover.send_eof()
         await both.handover.aclose()
 

@@ -61,7 +61,8 @@ class RedisConnection:
         """Send one command and return its reply.
 
         Nobody else may use the connection meanwhile. Raises ConnectionFailedError if Redis
-        refuses or does not answer within the timeout.
+        refuses or does not answer within the timeout. After that, or after a cancelled call, the
+        connection can only be closed: the reply may be yet to come.
         """
         await self.send(pack(words))
         replies: list[Any] = []

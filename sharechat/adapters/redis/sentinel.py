@@ -36,7 +36,10 @@ class Sentinels:
         return f"{self.service} of the sentinels {', '.join(sorted(map(str, self._endpoints)))}"
 
     async def find_primary(self, connect: Connect) -> Endpoint:
-        """Return where the primary is. Raises ConnectionFailedError if no sentinel tells."""
+        """Return where the primary is. Cancelling leaves no connection open.
+
+        Raises ConnectionFailedError, with what became of each, if no sentinel tells.
+        """
         reasons = []
         for endpoint in list(self._endpoints):
             try:

@@ -143,3 +143,15 @@ async def test_a_user_who_may_do_nothing_but_publish_and_subscribe_is_enough(
     here, there = RedisQueue(address), RedisQueue(address)
     async with running(here, room), running(there, room) as recorder:
         await assert_hears_once(here, recorder, room)
+
+
+async def test_the_sentinels_may_have_a_password_of_their_own(watched: Watched) -> None:
+    with SentinelServer(watched.primary, password="open:sesame") as guarded:
+        address = url(guarded.port)
+        async with running(RedisQueue(f"{address}?sentinel_password=open%3Asesame")):
+            assert sharechat_connections(watched.primary)
+        queue = RedisQueue(address)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(queue.run, Recorder())
+            await until_failing(queue, "NOAUTH")
+            nursery.cancel_scope.cancel()
