@@ -66,7 +66,7 @@ class Follower:
         if not room_ids:
             return
         try:
-            heads = await self._repository.get_heads(room_ids)
+            rooms = await self._repository.get_rooms(room_ids)
         except UnavailableError as error:
             log.warning("cannot look whether rooms have moved on", reason=str(error))
             await trio.sleep(self._policy.follow_interval_unwell)
@@ -76,7 +76,7 @@ class Follower:
             self.missed(room_ids)  # for when this is run again
             raise
         for room_id in room_ids:
-            if room_id in heads:
-                self._rooms.expect(room_id, heads[room_id])
+            if room := rooms.get(room_id):
+                self._rooms.expect(room_id, room.head)
             else:
                 self._rooms.evict(room_id)

@@ -9,6 +9,7 @@ import trio
 
 from sharechat.actors.policy import Policy
 from sharechat.actors.room import Room
+from sharechat.actors.room_lookup import RoomLookup
 from sharechat.domain.errors import StoppingError
 from sharechat.domain.ids import RoomId
 from sharechat.domain.messages import Entry, RoomInfo
@@ -51,6 +52,7 @@ class Rooms:
         telemetry: Telemetry = SILENT,
     ) -> None:
         self._repository = repository
+        self._lookup = RoomLookup(repository)
         self._queue = queue
         self._policy = policy
         self._telemetry = telemetry
@@ -105,8 +107,12 @@ class Rooms:
             raise StoppingError
         hosted = self._hosted.get(room_id)
         if hosted is None or hosted.scope.cancel_called or trio.current_time() > hosted.fresh_until:
-            return await self._repository.get_room(room_id)
+            return await self._lookup.get_room(room_id)
         return RoomInfo(room_id, hosted.name, hosted.room.position)
+
+    async def get_room(self, room_id: RoomId) -> RoomInfo:
+        """Return a room as it is stored. Raises RoomNotFoundError, UnavailableError."""
+        return await self._lookup.get_room(room_id)
 
     async def delete_room(self, room_id: RoomId, key_hash: bytes) -> None:
         """Remove a room and end its members' connections, on every process.

@@ -49,8 +49,11 @@ class Repository(Protocol):
         """
         ...
 
-    async def get_room(self, room_id: RoomId) -> RoomInfo:
-        """Return the room with its present head. Raises RoomNotFoundError."""
+    async def get_rooms(self, room_ids: Collection[RoomId]) -> dict[RoomId, RoomInfo]:
+        """Return the rooms with their present heads, in one round trip.
+
+        Rooms that do not exist are left out.
+        """
         ...
 
     async def delete_room(self, room_id: RoomId, key_hash: bytes) -> None:
@@ -109,10 +112,6 @@ class Repository(Protocol):
 
         Raises RoomNotFoundError, MessageNotFoundError.
         """
-        ...
-
-    async def get_heads(self, room_ids: Collection[RoomId]) -> dict[RoomId, int]:
-        """Return each room's head, in one round trip; rooms that do not exist are left out."""
         ...
 
     async def remove_stale_rooms(

@@ -47,7 +47,7 @@ def rest(
     @api.get("/room/<room_id>")
     async def get_room(room_id: str) -> Response:
         id_ = parse_room_id(room_id)
-        room = await repository.get_room(id_)
+        room = await controller.rooms.get_room(id_)
         members = await repository.get_members(id_)
         return _json(RoomWithMembers(room.id, room.name, members))
 
@@ -71,7 +71,7 @@ def rest(
     async def get_messages(room_id: str) -> Response:
         id_ = parse_room_id(room_id)
         query = pagination.parse(request.args)
-        room = await repository.get_room(id_)
+        room = await controller.rooms.get_room(id_)
         cursor = await repository.find(room.id, query.cursor) if query.cursor else 0
         after, end = query.span(room.head, cursor)
         read = partial(controller.history.read, room.id)

@@ -1,7 +1,7 @@
 """Helpers for the tests of Repositories: rooms, members, and what is stored."""
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from sharechat.domain.ids import ProcessId, RoomId, new_member_id, new_process_id, new_room_id
 from sharechat.domain.messages import Draft, Entry, Identity, Message, RoomInfo
@@ -44,6 +44,15 @@ async def set_up_member(repository: Repository) -> tuple[ProcessId, RoomId, Iden
     process, room = new_process_id(), await make_room(repository)
     await repository.open_lease(process)
     return process, room, await join(repository, process, room)
+
+
+async def get_heads(repository: Repository, rooms: Collection[RoomId]) -> dict[RoomId, int]:
+    """Return the heads of those of the rooms that exist."""
+    return {id_: room.head for id_, room in (await repository.get_rooms(rooms)).items()}
+
+
+async def get_head(repository: Repository, room: RoomId) -> int:
+    return (await repository.get_rooms([room]))[room].head
 
 
 async def read_log(repository: Repository, room: RoomId) -> list[Entry]:

@@ -82,9 +82,9 @@ class ScriptedRepository(MemoryRepository):
         if step.lost:
             raise UnavailableError("The answer was lost.")
 
-    async def get_room(self, room_id: RoomId) -> RoomInfo:
-        async with self._call("get_room"):
-            return await super().get_room(room_id)
+    async def get_rooms(self, room_ids: Collection[RoomId]) -> dict[RoomId, RoomInfo]:
+        async with self._call("get_rooms"):
+            return await super().get_rooms(room_ids)
 
     async def append(self, drafts: Sequence[Draft], process_id: ProcessId) -> list[Entry | Refusal]:
         for draft in drafts:
@@ -97,10 +97,6 @@ class ScriptedRepository(MemoryRepository):
     async def read(self, room_id: RoomId, *, after: int, limit: int, max_bytes: int) -> list[Entry]:
         async with self._call("read"):
             return await super().read(room_id, after=after, limit=limit, max_bytes=max_bytes)
-
-    async def get_heads(self, room_ids: Collection[RoomId]) -> dict[RoomId, int]:
-        async with self._call("get_heads"):
-            return await super().get_heads(room_ids)
 
     async def remove_stale_rooms(
         self, age: float, unjoined_age: float | None = None

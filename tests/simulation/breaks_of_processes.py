@@ -15,7 +15,6 @@ from sharechat.actors.lease_watcher import LeaseWatcher, _Seen
 from sharechat.domain.errors import (
     NotStoredError,
     RejectedError,
-    RoomNotFoundError,
     UnavailableError,
 )
 from sharechat.domain.ids import ProcessId
@@ -29,13 +28,10 @@ def publish_before_commit() -> AbstractContextManager[object]:
     append = Journal._append
 
     async def publish_and_append(self: Journal, batch: Sequence[_Pending]) -> list[Entry | Refusal]:
-        for room_id in {pending.draft.room_id: None for pending in batch}:
-            try:
-                head = (await self._repository.get_room(room_id)).head
-            except RoomNotFoundError:
-                continue
+        room_ids = {pending.draft.room_id: None for pending in batch}
+        for room_id, room in (await self._repository.get_rooms(room_ids)).items():
             drafts = [p.draft for p in batch if p.draft.room_id == room_id]
-            expected = [Entry(head + n, stamp(d, utc_now())) for n, d in enumerate(drafts, 1)]
+            expected = [Entry(room.head + n, stamp(d, utc_now())) for n, d in enumerate(drafts, 1)]
             self._deliver(room_id, expected)
             self._queue.publish(room_id, expected)
         return await append(self, batch)

@@ -165,13 +165,13 @@ def lost_suspects() -> AbstractContextManager[object]:
     async def look_at(self: Follower, suspects: Collection[RoomId]) -> None:
         room_ids = [room_id for room_id in self._rooms.ids if room_id in suspects]
         try:
-            heads = await self._repository.get_heads(room_ids)
+            rooms = await self._repository.get_rooms(room_ids)
         except UnavailableError:
             await trio.sleep(self._policy.follow_interval_unwell)
             return
         for room_id in room_ids:
-            if room_id in heads:
-                self._rooms.expect(room_id, heads[room_id])
+            if room := rooms.get(room_id):
+                self._rooms.expect(room_id, room.head)
             else:
                 self._rooms.evict(room_id)
 

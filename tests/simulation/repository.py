@@ -21,7 +21,7 @@ _CALL_SECONDS = 4.0
 """Seconds after which the real adapter gives up on any call."""
 
 
-_QUERIES = frozenset({"read", "get_heads", "get_members_of", "get_orphans"})
+_QUERIES = frozenset({"read", "get_rooms", "get_members_of", "get_orphans"})
 """Calls that read many rows."""
 
 _MAX_DECLARATIONS = 5
@@ -198,8 +198,9 @@ class SimRepository:
         truth = self._world.truth
         await self._call("create_room", partial(truth.create_room, room, key_hash))
 
-    async def get_room(self, room_id: RoomId) -> RoomInfo:
-        return await self._call("get_room", partial(self._world.truth.get_room, room_id))
+    async def get_rooms(self, room_ids: Collection[RoomId]) -> dict[RoomId, RoomInfo]:
+        truth = self._world.truth
+        return await self._call("get_rooms", partial(truth.get_rooms, list(room_ids)))
 
     async def delete_room(self, room_id: RoomId, key_hash: bytes) -> None:
         truth = self._world.truth
@@ -234,10 +235,6 @@ class SimRepository:
 
     async def find(self, room_id: RoomId, message_id: MessageId) -> int:
         return await self._call("find", partial(self._world.truth.find, room_id, message_id))
-
-    async def get_heads(self, room_ids: Collection[RoomId]) -> dict[RoomId, int]:
-        truth = self._world.truth
-        return await self._call("get_heads", partial(truth.get_heads, list(room_ids)))
 
     async def remove_stale_rooms(
         self, age: float, unjoined_age: float | None = None

@@ -65,7 +65,7 @@ async def test_one_query_asks_about_all_rooms(autojump_clock: MockClock) -> None
             await there.joins()
         for here in heres:
             await here.hears("Fox joined the room.", within=6)
-        assert house.repository.calls["get_heads"] <= 2
+        assert house.repository.calls["get_rooms"] <= 2
 
 
 async def test_a_room_that_keeps_missing_entries_does_not_delay_the_look_at_all_rooms(
@@ -94,7 +94,7 @@ async def test_a_room_without_members_here_is_ignored(autojump_clock: MockClock)
         house.nodes[0].misses(elsewhere)
         house.nodes[0].hears(elsewhere, *(await there.says("not for that room")))
         await trio.sleep(0.1)
-        assert not house.repository.calls["get_heads"]
+        assert not house.repository.calls["get_rooms"]
         assert not here.closed.is_set()
 
 
@@ -105,7 +105,7 @@ async def test_a_look_is_retried_while_the_repository_is_away(autojump_clock: Mo
         house.repository.away = True
         house.nodes[0].misses(room)
         await trio.sleep(60)
-        assert house.repository.calls["get_heads"] < 70
+        assert house.repository.calls["get_rooms"] < 70
         house.repository.away = False
         await here.hears("lost", within=1.1)
 
@@ -145,7 +145,7 @@ async def test_a_room_that_ends_while_its_head_is_being_read_is_ignored(
         room = await house.repository.make_room()
         member = await house.join(room)
         other = await house.join(await house.repository.make_room())
-        step = house.repository.at_next("get_heads", hold=True)
+        step = house.repository.at_next("get_rooms", hold=True)
         house.nodes[0].misses(room)
         await step.reached.wait()
         await house.nodes[0].controller.rooms.delete_room(room, KEY)
@@ -163,7 +163,7 @@ async def test_a_follower_that_raises_is_restarted_and_looks_again(
     async with open_house() as house:
         room, here, there = await room_with_a_remote_member(house)
         await there.says("lost")
-        house.repository.at_next("get_heads", error=error)
+        house.repository.at_next("get_rooms", error=error)
         house.nodes[0].misses(room)
         await here.hears("lost", within=1.1)
         assert not here.closed.is_set()

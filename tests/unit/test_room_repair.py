@@ -5,7 +5,7 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 from sharechat.actors.policy import Policy
 from sharechat.actors.room import Room
-from sharechat.domain.messages import MessageType
+from sharechat.domain.messages import MessageType, RoomInfo
 from sharechat.domain.outcomes import INTERNAL_ERROR, ROOM_DELETED
 from tests.harness.connection import FakeConnection
 from tests.harness.house import RemoteMember, open_house
@@ -61,7 +61,7 @@ async def test_entries_that_fill_the_gap_are_delivered_even_while_the_room_canno
 async def test_a_head_that_cannot_be_read_yet_is_retried(autojump_clock: MockClock) -> None:
     async with open_house(policy=ALONE) as house:
         here, there = await local_and_remote_member(house)
-        step = house.repository.at_next("get_heads", hold=True)
+        step = house.repository.at_next("get_rooms", hold=True)
         house.nodes[0].misses(there.room_id)
         await step.reached.wait()
         (one,) = await there.says("1")
@@ -239,7 +239,7 @@ async def test_a_member_that_has_gone_when_its_own_joined_is_read_is_not_added(
 async def test_an_ended_room_ignores_entries(autojump_clock: MockClock) -> None:
     repository = ScriptedRepository()
     there = RemoteMember(repository, await repository.make_room())
-    room = Room(await repository.get_room(there.room_id), repository, ALONE)
+    room = Room(RoomInfo(there.room_id, "Imperfect Seat"), repository, ALONE)
     with trio.move_on_after(1):
         await room.start()
     room.offer([await there.joins()])

@@ -1,5 +1,6 @@
 """How the application's answer to a handshake reaches the client, over real sockets."""
 
+from collections.abc import Collection
 from dataclasses import replace
 from typing import Any
 
@@ -18,17 +19,17 @@ from tests.harness.serving import serving
 
 
 class SlowRepository(MemoryRepository):
-    """Answers `get_room` only once `go_on` is set."""
+    """Answers `get_rooms` only once `go_on` is set."""
 
     def __init__(self) -> None:
         super().__init__()
         self.asked = trio.Event()
         self.go_on = trio.Event()
 
-    async def get_room(self, room_id: RoomId) -> RoomInfo:
+    async def get_rooms(self, room_ids: Collection[RoomId]) -> dict[RoomId, RoomInfo]:
         self.asked.set()
         await self.go_on.wait()
-        return await super().get_room(room_id)
+        return await super().get_rooms(room_ids)
 
 
 def make_server(repository: MemoryRepository) -> Server:

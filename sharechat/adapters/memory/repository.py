@@ -91,10 +91,13 @@ class MemoryRepository:
         self._rooms[room.id] = _Room(room.name, key_hash, self._now())
         self._size += _ROOM_COST
 
-    async def get_room(self, room_id: RoomId) -> RoomInfo:
+    async def get_rooms(self, room_ids: Collection[RoomId]) -> dict[RoomId, RoomInfo]:
         await trio.lowlevel.checkpoint()
-        room = self._get_room(room_id)
-        return RoomInfo(room_id, room.name, len(room.log))
+        return {
+            id_: RoomInfo(id_, room.name, len(room.log))
+            for id_ in room_ids
+            if (room := self._rooms.get(id_))
+        }
 
     async def delete_room(self, room_id: RoomId, key_hash: bytes) -> None:
         await trio.lowlevel.checkpoint()
@@ -164,10 +167,6 @@ class MemoryRepository:
             return self._get_room(room_id).seqs[message_id]
         except KeyError:
             raise MessageNotFoundError from None
-
-    async def get_heads(self, room_ids: Collection[RoomId]) -> dict[RoomId, int]:
-        await trio.lowlevel.checkpoint()
-        return {id_: len(self._rooms[id_].log) for id_ in room_ids if id_ in self._rooms}
 
     async def remove_stale_rooms(
         self, age: float, unjoined_age: float | None = None

@@ -73,10 +73,9 @@ class PostgresRepository:
     async def create_room(self, room: RoomInfo, key_hash: bytes) -> None:
         await self._pool.fetch(statements.CREATE_ROOM, (room.id, room.name, key_hash))
 
-    async def get_room(self, room_id: RoomId) -> RoomInfo:
-        for name, head in await self._pool.fetch(statements.GET_ROOM, (room_id,)):
-            return RoomInfo(room_id, name, head)
-        raise RoomNotFoundError
+    async def get_rooms(self, room_ids: Collection[RoomId]) -> dict[RoomId, RoomInfo]:
+        rows = await self._pool.fetch(statements.GET_ROOMS, (list(room_ids),))
+        return {room_id: RoomInfo(room_id, name, head) for room_id, name, head in rows}
 
     async def delete_room(self, room_id: RoomId, key_hash: bytes) -> None:
         """Remove the room; see the port.
@@ -147,9 +146,6 @@ class PostgresRepository:
         if seq is None:
             raise MessageNotFoundError
         return seq
-
-    async def get_heads(self, room_ids: Collection[RoomId]) -> dict[RoomId, int]:
-        return dict(await self._pool.fetch(statements.GET_HEADS, (list(room_ids),)))
 
     async def remove_stale_rooms(
         self, age: float, unjoined_age: float | None = None

@@ -22,7 +22,7 @@ INSERT INTO rooms (id, name, key_hash) VALUES (%s, %s, %s) ON CONFLICT (id) DO N
 RETURNING id
 """
 
-GET_ROOM = "SELECT name, head FROM rooms WHERE id = %s"
+GET_ROOMS = "SELECT id, name, head FROM rooms WHERE id = ANY (%s::uuid[])"
 
 # Returns no row if there is no such room; otherwise whether it was removed, and whether
 # the key was right.
@@ -93,8 +93,6 @@ SELECT m.seq FROM rooms r LEFT JOIN LATERAL (
 ) m ON true
 WHERE r.id = %s
 """
-
-GET_HEADS = "SELECT id, head FROM rooms WHERE id = ANY (%s::uuid[])"
 
 OPEN_LEASE = "INSERT INTO processes (id) VALUES (%s) ON CONFLICT (id) DO NOTHING RETURNING id"
 

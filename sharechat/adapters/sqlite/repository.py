@@ -112,8 +112,8 @@ class SqliteRepository:
             lambda c: rooms.create_room(c, room, key_hash, self._microseconds(), self._max_bytes)
         )
 
-    async def get_room(self, room_id: RoomId) -> RoomInfo:
-        return await self._read(lambda c: rooms.get_room(c, room_id))
+    async def get_rooms(self, room_ids: Collection[RoomId]) -> dict[RoomId, RoomInfo]:
+        return await self._read(lambda c: rooms.get_rooms(c, room_ids))
 
     async def delete_room(self, room_id: RoomId, key_hash: bytes) -> None:
         """Remove the room; see the port.
@@ -145,9 +145,6 @@ class SqliteRepository:
 
     async def find(self, room_id: RoomId, message_id: MessageId) -> int:
         return await self._read(lambda c: log.find(c, room_id, message_id))
-
-    async def get_heads(self, room_ids: Collection[RoomId]) -> dict[RoomId, int]:
-        return await self._read(lambda c: rooms.get_heads(c, room_ids))
 
     async def remove_stale_rooms(
         self, age: float, unjoined_age: float | None = None

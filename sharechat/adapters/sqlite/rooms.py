@@ -41,29 +41,22 @@ def create_room(
     )
 
 
-def get_room(connection: sqlite3.Connection, room_id: RoomId) -> RoomInfo:
-    """Raises RoomNotFoundError."""
-    row = connection.execute(
-        f"SELECT name, {_HEAD} FROM rooms r WHERE id = ?",  # noqa: S608
-        (to_blob(room_id),),
-    ).fetchone()
-    if row is None:
-        raise RoomNotFoundError
-    return RoomInfo(room_id, *row)
-
-
-def get_heads(connection: sqlite3.Connection, room_ids: Collection[RoomId]) -> dict[RoomId, int]:
-    ids = list(map(to_blob, room_ids))
-    heads: dict[RoomId, int] = {}
-    for start in range(0, len(ids), _IDS_IN_A_STATEMENT):
-        some = ids[start : start + _IDS_IN_A_STATEMENT]
+def get_rooms(
+    connection: sqlite3.Connection, room_ids: Collection[RoomId]
+) -> dict[RoomId, RoomInfo]:
+    blobs = list(map(to_blob, room_ids))
+    rooms: dict[RoomId, RoomInfo] = {}
+    for start in range(0, len(blobs), _IDS_IN_A_STATEMENT):
+        some = blobs[start : start + _IDS_IN_A_STATEMENT]
         places = ", ".join("?" * len(some))
         rows = connection.execute(
-            f"SELECT id, {_HEAD} FROM rooms r WHERE id IN ({places})",  # noqa: S608
+            f"SELECT id, name, {_HEAD} FROM rooms r WHERE id IN ({places})",  # noqa: S608
             some,
         )
-        heads.update((RoomId(to_id(id_)), head) for id_, head in rows)
-    return heads
+        for id_, name, head in rows:
+            room_id = RoomId(to_id(id_))
+            rooms[room_id] = RoomInfo(room_id, name, head)
+    return rooms
 
 
 def delete_room(connection: sqlite3.Connection, room_id: RoomId, key_hash: bytes) -> None:

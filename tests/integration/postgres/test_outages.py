@@ -24,7 +24,7 @@ from tests.harness.postgres_clients import (
     open_repository,
 )
 from tests.harness.postgres_proxy import open_proxy
-from tests.harness.repositories import ANY_SIZE, make_room, set_up_member
+from tests.harness.repositories import ANY_SIZE, get_head, make_room, set_up_member
 from tests.harness.waiting import until
 
 KILL = """
@@ -124,7 +124,7 @@ async def test_calls_fail_within_4_seconds_while_the_server_is_frozen(
         calls: list[Callable[[], Awaitable[object]]] = [
             lambda: repository.append([draft], process),
             lambda: repository.append([draft], process),
-            lambda: repository.get_room(room),
+            lambda: repository.get_rooms([room]),
             lambda: repository.get_members(room),
             lambda: repository.read(room, after=0, limit=10, max_bytes=ANY_SIZE),
             lambda: repository.remove_stale_rooms(0),
@@ -146,7 +146,7 @@ async def test_calls_fail_within_4_seconds_while_the_server_is_frozen(
             mock_clock.rate = 1
         with trio.fail_after(DEADLINE):
             await append_until_stored(repository, [draft], process)
-        assert (await repository.get_room(room)).head == 2
+        assert await get_head(repository, room) == 2
 
 
 async def test_while_a_server_does_not_answer_only_the_first_call_waits(

@@ -8,7 +8,14 @@ from sharechat.domain.messages import Entry
 from tests.harness.deadline import DEADLINE
 from tests.harness.drafts import chat, joined
 from tests.harness.postgres_clients import connect, fetch_value, open_repository
-from tests.harness.repositories import KEY_HASH, make_room, read_log, set_up_member, somebody
+from tests.harness.repositories import (
+    KEY_HASH,
+    get_heads,
+    make_room,
+    read_log,
+    set_up_member,
+    somebody,
+)
 from tests.harness.waiting import until
 
 
@@ -47,7 +54,7 @@ async def test_writers_at_once_cause_no_deadlock_no_gap_and_no_error(url: str) -
                 for seed in range(4):
                     nursery.start_soon(write, seed)
                 nursery.start_soon(delete)
-        heads = await first.get_heads(rooms + doomed)
+        heads = await get_heads(first, rooms + doomed)
         assert sum(heads.values()) == 4 * (8 + 15 * 6)
         assert not set(doomed) & set(heads)
         for room in rooms:

@@ -14,7 +14,7 @@ from sharechat.domain.ids import RoomId
 from tests.harness.deadline import DEADLINE
 from tests.harness.drafts import joined
 from tests.harness.postgres_clients import Connection, connect, open_repository, until_waiting
-from tests.harness.repositories import make_room, set_up_member, somebody
+from tests.harness.repositories import get_heads, make_room, set_up_member, somebody
 
 _GATE = """
 CREATE SCHEMA gate;
@@ -85,7 +85,7 @@ async def test_a_joined_that_finds_its_room_being_removed_is_refused(
                 nursery.start_soon(join)
                 await until_waiting(connection)
         assert [type(outcome) for outcome in outcomes] == [RoomNotFoundError]
-        assert await repository.get_heads([room]) == {}
+        assert await get_heads(repository, [room]) == {}
 
 
 @pytest.mark.parametrize("unjoined_age", [None, 0])

@@ -64,8 +64,7 @@ async def use_every_statement(
     calls: list[tuple[LiteralString, Any]] = [
         (statements.READ, page),
         (statements.FIND, (drafts[0].id, room)),
-        (statements.GET_ROOM, (room,)),
-        (statements.GET_HEADS, ([room],)),
+        (statements.GET_ROOMS, ([room],)),
     ]
     for _ in range(2):
         arrays = [process.encode(), *to_arrays(drafts)]

@@ -14,6 +14,7 @@ from tests.harness.cancelling import cancel_at_every_step
 from tests.harness.drafts import chat, joined, left
 from tests.harness.repositories import (
     KEY_HASH,
+    get_heads,
     is_entry_of,
     join,
     make_room,
@@ -264,7 +265,7 @@ async def test_no_reader_sees_a_gap_while_several_tasks_write(
                 writers.start_soon(write, rooms if n % 2 else rooms[::-1])
         watchers.cancel_scope.cancel()
     assert not gaps
-    assert await repository.get_heads(rooms) == dict.fromkeys(rooms, 48)
+    assert await get_heads(repository, rooms) == dict.fromkeys(rooms, 48)
 
 
 async def test_the_repository_stays_usable_after_cancelled_calls(
@@ -278,7 +279,7 @@ async def test_the_repository_stays_usable_after_cancelled_calls(
         await repository.renew_lease(process)
 
     async def check() -> None:
-        await repository.get_room(room)
+        await repository.get_rooms([room])
 
     await cancel_at_every_step(change, check)
     (entry,) = await store(repository, process, draft)

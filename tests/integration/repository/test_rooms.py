@@ -7,14 +7,23 @@ from sharechat.domain.ids import ProcessId, RoomId, new_message_id, new_room_id
 from sharechat.domain.messages import RoomInfo
 from sharechat.domain.ports import Present, Repository
 from tests.harness.drafts import chat, left
-from tests.harness.repositories import ANY_SIZE, KEY_HASH, join, make_room, read_log, store
+from tests.harness.repositories import (
+    ANY_SIZE,
+    KEY_HASH,
+    get_head,
+    get_heads,
+    join,
+    make_room,
+    read_log,
+    store,
+)
 from tests.integration.repository.conftest import ShiftClock
 
 
 async def test_a_new_room_is_empty(repository: Repository) -> None:
     room = RoomInfo(new_room_id(), "Imperfect Seat")
     await repository.create_room(room, KEY_HASH)
-    assert await repository.get_room(room.id) == room
+    assert await repository.get_rooms([room.id]) == {room.id: room}
     assert await repository.get_members(room.id) == []
     assert await read_log(repository, room.id) == []
 
@@ -26,13 +35,12 @@ async def test_creating_a_room_again_changes_nothing(
     await repository.create_room(room, KEY_HASH)
     await join(repository, process, room.id)
     await repository.create_room(room, KEY_HASH)
-    assert (await repository.get_room(room.id)).head == 1
+    assert await get_head(repository, room.id) == 1
 
 
 async def test_a_room_that_was_never_created_is_not_found(repository: Repository) -> None:
     room, message = new_room_id(), new_message_id()
-    with pytest.raises(RoomNotFoundError):
-        await repository.get_room(room)
+    assert not await repository.get_rooms([room])
     with pytest.raises(RoomNotFoundError):
         await repository.get_members(room)
     with pytest.raises(RoomNotFoundError):
@@ -75,10 +83,10 @@ async def test_heads_are_returned_for_the_rooms_that_exist(
     empty = await make_room(repository)
     member = await join(repository, process, room)
     await store(repository, process, chat(room, member, "a"), chat(room, member, "b"))
-    heads = await repository.get_heads([room, new_room_id(), empty])
+    heads = await get_heads(repository, [room, new_room_id(), empty])
     assert heads == {room: 3, empty: 0}
-    assert await repository.get_heads([]) == {}
-    assert (await repository.get_room(room)).head == 3
+    assert await get_heads(repository, []) == {}
+    assert await get_head(repository, room) == 3
 
 
 async def test_rooms_without_members_are_removed_once_they_are_old_enough(
@@ -90,7 +98,7 @@ async def test_rooms_without_members_are_removed_once_they_are_old_enough(
     await store(repository, process, left(deserted, member))
     assert await repository.remove_stale_rooms(60) == []
     assert set(await repository.remove_stale_rooms(0)) == {room, deserted}
-    assert await repository.get_heads([room, occupied, deserted]) == {occupied: 1}
+    assert await get_heads(repository, [room, occupied, deserted]) == {occupied: 1}
     with pytest.raises(RoomNotFoundError):
         await repository.read(deserted, after=0, limit=1, max_bytes=ANY_SIZE)
     assert await repository.remove_stale_rooms(0) == []
@@ -129,9 +137,8 @@ async def test_a_room_that_nobody_ever_joined_is_removed_at_an_age_of_its_own(
     await store(repository, process, left(deserted, member))
     assert await repository.remove_stale_rooms(60, 30) == []
     assert await repository.remove_stale_rooms(60, 0) == [room]
-    assert await repository.get_heads([room, occupied, deserted]) == {occupied: 1, deserted: 2}
-    with pytest.raises(RoomNotFoundError):
-        await repository.get_room(room)
+    assert await get_heads(repository, [room, occupied, deserted]) == {occupied: 1, deserted: 2}
+    assert not await repository.get_rooms([room])
     unjoined = await make_room(repository)
     assert set(await repository.remove_stale_rooms(0, 60)) == {deserted, unjoined}
 

@@ -15,7 +15,7 @@ from sharechat.adapters.sqlite import SqliteRepository, jobs, writer
 from sharechat.domain.errors import UnavailableError
 from tests.harness.deadline import DEADLINE, eventually
 from tests.harness.drafts import chat
-from tests.harness.repositories import make_room, set_up_member, store
+from tests.harness.repositories import get_head, make_room, set_up_member, store
 from tests.harness.sqlite import open_sqlite
 
 _ENDLESS = """
@@ -49,7 +49,7 @@ async def test_a_read_that_takes_too_long_is_interrupted(repository: SqliteRepos
         with pytest.raises(UnavailableError, match="in time"):
             await read(lambda c: c.execute(_ENDLESS).fetchall(), 0.01)
     room = await make_room(repository)
-    assert (await repository.get_room(room)).head == 0
+    assert await get_head(repository, room) == 0
 
 
 async def test_so_is_a_read_that_is_cancelled(repository: SqliteRepository) -> None:
@@ -63,7 +63,7 @@ async def test_so_is_a_read_that_is_cancelled(repository: SqliteRepository) -> N
 async def test_a_read_does_not_wait_for_the_writer(repository: SqliteRepository) -> None:
     room = await make_room(repository)
     async with held_up(repository):
-        await repository.get_room(room)
+        await repository.get_rooms([room])
 
 
 async def test_a_change_that_nobody_waits_for_any_more_is_not_begun(
@@ -74,7 +74,7 @@ async def test_a_change_that_nobody_waits_for_any_more_is_not_begun(
         with trio.move_on_after(0.01):
             await repository.append([chat(room, member, "a")], process)
     await store(repository, process, chat(room, member, "b"))
-    assert (await repository.get_room(room)).head == 2
+    assert await get_head(repository, room) == 2
 
 
 async def test_changes_that_wait_share_a_commit(repository: SqliteRepository) -> None:
@@ -91,7 +91,7 @@ async def test_changes_that_wait_share_a_commit(repository: SqliteRepository) ->
         for n in range(10):
             nursery.start_soon(store, repository, process, chat(room, member, str(n)))
         await trio.testing.wait_all_tasks_blocked()
-    assert (await repository.get_room(room)).head == 11
+    assert await get_head(repository, room) == 11
     assert len(commits) == 2
 
 
@@ -113,7 +113,7 @@ async def test_a_change_that_fails_does_not_hold_up_others_of_its_commit(
         nursery.start_soon(expect_failure)
         nursery.start_soon(store, repository, process, chat(room, member, "b"))
         await trio.testing.wait_all_tasks_blocked()
-    assert (await repository.get_room(room)).head == 3
+    assert await get_head(repository, room) == 3
 
 
 async def test_a_change_too_many_is_unavailable_at_once(
@@ -144,11 +144,11 @@ async def test_closing_does_what_waits_and_leaves_no_thread(path: Path) -> None:
                 await repository.aclose()
     assert not our_threads()
     with pytest.raises(UnavailableError, match="closed"):
-        await repository.get_room(room)
+        await repository.get_rooms([room])
     with pytest.raises(UnavailableError, match="closed"):
         await make_room(repository)
     async with open_sqlite(path) as repository:
-        assert (await repository.get_room(room)).head == 21
+        assert await get_head(repository, room) == 21
 
 
 async def test_closing_does_not_wait_for_ever_for_a_disk_that_does_not_answer(

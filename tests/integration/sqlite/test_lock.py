@@ -11,7 +11,7 @@ import pytest
 from sharechat.adapters.sqlite import DataInUseError, SqliteRepository
 from sharechat.domain.errors import UnavailableError
 from tests.harness.deadline import DEADLINE
-from tests.harness.repositories import make_room
+from tests.harness.repositories import get_head, make_room
 from tests.harness.sqlite import open_sqlite
 
 _HOLD = """
@@ -51,7 +51,7 @@ async def test_the_file_is_free_again_once_it_is_closed(path: Path) -> None:
     async with open_sqlite(path) as repository:
         room = await make_room(repository)
     async with open_sqlite(path) as repository:
-        assert (await repository.get_room(room)).head == 0
+        assert await get_head(repository, room) == 0
 
 
 async def test_a_process_holds_the_file_until_it_is_killed(path: Path) -> None:

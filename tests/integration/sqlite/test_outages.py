@@ -119,13 +119,12 @@ async def test_no_method_lets_an_error_of_sqlite_through(path: Path) -> None:
         draft: Draft = chat(room, member, "a")
         calls: list[Callable[[], Awaitable[object]]] = [
             lambda: make_room(repository),
-            lambda: repository.get_room(room),
             lambda: repository.delete_room(room, b""),
             lambda: repository.get_members(room),
             lambda: repository.append([draft], process),
             lambda: repository.read(room, after=0, limit=1, max_bytes=1),
             lambda: repository.find(room, draft.id),
-            lambda: repository.get_heads([room]),
+            lambda: repository.get_rooms([room]),
             lambda: repository.remove_stale_rooms(1),
             lambda: repository.get_orphans(),
             lambda: repository.get_members_of(process),
