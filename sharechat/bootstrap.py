@@ -101,12 +101,12 @@ def open_stores(settings: Settings, telemetry: Telemetry = SILENT) -> Stores:
         sqlite = SqliteRepository(settings.data_file, max_bytes=settings.max_data)
         return Stores(sqlite, queue, prepare=sqlite.prepare, clean_up=sqlite.aclose)
     from sharechat.adapters.postgres import PostgresRepository, migrate
-    from sharechat.adapters.redis import RedisQueue
+    from sharechat.adapters.redis import open_queue
 
     postgres = PostgresRepository(settings.database_url)
     return Stores(
         postgres,
-        RedisQueue(settings.redis_url, telemetry=telemetry),
+        open_queue(settings.redis_url, telemetry),
         prepare=partial(migrate, settings.database_url),
         clean_up=postgres.aclose,
     )

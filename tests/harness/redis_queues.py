@@ -7,9 +7,10 @@ from functools import partial
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from sharechat.adapters.redis import RedisQueue
+from sharechat.adapters.redis import open_queue
 from sharechat.domain.errors import UnavailableError
 from sharechat.domain.ids import RoomId
+from sharechat.domain.ports import Queue
 from tests.harness.deadline import DEADLINE
 from tests.harness.queues import Recorder, make_entry, until_working
 from tests.harness.redis import RedisServer
@@ -18,12 +19,12 @@ from tests.harness.waiting import until
 TIMEOUT = 0.4
 """The `timeout` of an `impatient_queue`, in seconds."""
 
-impatient_queue = partial(RedisQueue, probe_interval=0.05, timeout=TIMEOUT)
+impatient_queue = partial(open_queue, probe_interval=0.05, timeout=TIMEOUT)
 """Makes a RedisQueue that soon notices that Redis does not answer."""
 
 
 @asynccontextmanager
-async def running(queue: RedisQueue, *room_ids: RoomId) -> AsyncIterator[Recorder]:
+async def running(queue: Queue, *room_ids: RoomId) -> AsyncIterator[Recorder]:
     """Subscribe `queue` to the rooms and run it while the block lasts; yield its listener.
 
     The block begins when the queue works and hears the rooms.
@@ -40,7 +41,7 @@ async def running(queue: RedisQueue, *room_ids: RoomId) -> AsyncIterator[Recorde
         nursery.cancel_scope.cancel()
 
 
-def works(queue: RedisQueue) -> bool:
+def works(queue: Queue) -> bool:
     """Return whether `check` passes."""
     try:
         queue.check()
@@ -49,9 +50,7 @@ def works(queue: RedisQueue) -> bool:
     return True
 
 
-async def until_failing(
-    queue: RedisQueue, reason: str = "", *, clock: MockClock | None = None
-) -> str:
+async def until_failing(queue: Queue, reason: str = "", *, clock: MockClock | None = None) -> str:
     """Wait until `check` fails for a cause whose text contains `reason`; return that text.
 
     With `clock`, hurry it: Redis does not answer, and only time has to pass.
@@ -76,7 +75,7 @@ async def hurry(clock: MockClock) -> None:
     await wait_all_tasks_blocked()
 
 
-async def assert_hears_once(publisher: RedisQueue, recorder: Recorder, room_id: RoomId) -> None:
+async def assert_hears_once(publisher: Queue, recorder: Recorder, room_id: RoomId) -> None:
     """Check that an entry that `publisher` publishes is heard, and heard once."""
     recorder.clear()
     entries = [make_entry(room_id)]

@@ -42,7 +42,7 @@ _ALL = (
     Break(breaks_of_rooms.gap_repair, "bus"),
     Break(breaks_of_rooms.dedupe, "bus"),
     Break(breaks_of_rooms.late_welcome, "bus"),
-    Break(breaks_of_rooms.waiting_joins, "gaps", first=23),
+    Break(breaks_of_rooms.waiting_joins, "gaps", first=219),
     Break(breaks_of_rooms.dropped_entries, "gaps"),
     Break(breaks_of_rooms.expectation, "bus"),
     Break(breaks_of_rooms.room_linger, "clients"),
@@ -114,7 +114,7 @@ _ALL = (
     Break(breaks_of_redis.any_token, "publishing", first=82),
     Break(breaks_of_redis.no_probe, "redis"),
     Break(breaks_of_redis.silent_subscription, "redis"),
-    Break(breaks_of_redis.stale_unsubscribe, "subscribing"),
+    Break(breaks_of_redis.stale_unsubscribe, "subscribing", first=34),
     Break(breaks_of_redis.forgotten_subscriptions, "redis"),
     Break(breaks_of_redis.swallowed_look, "redis", first=13),
 )

@@ -6,9 +6,9 @@ from unittest import mock
 
 import trio
 
+from sharechat.adapters.redis.link import Link
 from sharechat.adapters.redis.probe import Probe
 from sharechat.adapters.redis.protocol import pack
-from sharechat.adapters.redis.queue import RedisQueue
 from sharechat.adapters.redis.send_buffer import SendBuffer
 from sharechat.adapters.redis.subscriptions import Received, Subscriptions
 from sharechat.adapters.redis.unconfirmed import UnconfirmedRooms
@@ -66,10 +66,10 @@ def any_token() -> AbstractContextManager[object]:
 def no_probe() -> AbstractContextManager[object]:
     """Nothing is done if the probe does not come back."""
 
-    async def wait_in_time(self: RedisQueue, event: trio.Event, fault: str) -> None:
+    async def wait_in_time(self: Link, event: trio.Event, fault: str) -> None:
         await event.wait()
 
-    return mock.patch.object(RedisQueue, "_wait_in_time", wait_in_time)
+    return mock.patch.object(Link, "_wait_in_time", wait_in_time)
 
 
 def silent_subscription() -> AbstractContextManager[object]:
@@ -107,8 +107,9 @@ def stale_unsubscribe() -> AbstractContextManager[object]:
 def forgotten_subscriptions() -> AbstractContextManager[object]:
     """A new connection subscribes only to what has changed."""
 
-    def restart(self: Subscriptions) -> None:
-        self._changed[self._probe_channel] = None
+    def restart(self: Subscriptions, probe_channel: bytes) -> None:
+        self._probe_channel = probe_channel
+        self._changed[probe_channel] = None
 
     return mock.patch.object(Subscriptions, "restart", restart)
 

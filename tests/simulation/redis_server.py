@@ -6,9 +6,10 @@ from collections.abc import Iterator, Sequence
 
 import trio
 
-from sharechat.adapters.redis import RedisQueue
+from sharechat.adapters.redis import open_queue
 from sharechat.adapters.redis.protocol import pack
 from sharechat.adapters.redis.url import Endpoint
+from sharechat.domain.ports import Queue
 from tests.simulation.conditions import Conditions
 from tests.simulation.faults import Disturbance, Fault
 from tests.simulation.network import Network
@@ -44,14 +45,14 @@ class SimRedis:
         self._down: Disturbance | None = None
         self._restored = trio.lowlevel.ParkingLot()
 
-    def connect(self, process: ProcessState) -> RedisQueue:
+    def connect(self, process: ProcessState) -> Queue:
         if self._conditions != Conditions():
             self._world.faults.begin(Fault.OVERLOAD, process.number, math.inf)
 
         async def open_stream(_endpoint: Endpoint) -> trio.abc.Stream:
             return await self._open_stream(process)
 
-        return RedisQueue(
+        return open_queue(
             "redis://simulated",
             probe_interval=PROBE_INTERVAL,
             timeout=TIMEOUT,

@@ -36,8 +36,10 @@ class ReplyParser:
         return replies
 
 
-def raise_for_errors(replies: list[Any]) -> None:
-    """Raise ConnectionFailedError if one of the replies to PUBLISH is an error."""
-    for reply in replies:
-        if isinstance(reply, hiredis.ReplyError):
-            raise ConnectionFailedError(f"Redis refused to publish: {reply}")
+def parse_moved(reply: object) -> int | None:
+    """Return which slot another node of the cluster serves, if that is what the reply says.
+
+    See "MOVED Redirection" in the Redis Cluster specification.
+    """
+    words = str(reply).split() if isinstance(reply, hiredis.ReplyError) else []
+    return int(words[1]) if words[:1] == ["MOVED"] else None

@@ -4,7 +4,7 @@ import os
 import socket
 import ssl
 from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any
 
 import hiredis
@@ -15,6 +15,10 @@ from sharechat.adapters.redis.url import Endpoint
 
 OpenStream = Callable[[Endpoint], Awaitable[trio.abc.Stream]]
 """Opens a stream to an endpoint, without TLS, or raises OSError."""
+
+
+Connect = Callable[[Endpoint, bytes], AbstractAsyncContextManager["RedisConnection"]]
+"""Opens a connection with a name to an endpoint, or raises ConnectionFailedError."""
 
 
 class RedisConnection:

@@ -15,6 +15,12 @@ class SendBuffer:
         self._commands: list[bytes] = []
         self._size = 0
         self._dropped = 0
+        self._accepted = 0
+
+    @property
+    def accepted(self) -> int:
+        """How many commands have been accepted since `open`."""
+        return self._accepted
 
     @property
     def size(self) -> int:
@@ -24,6 +30,7 @@ class SendBuffer:
     def open(self) -> None:
         """Accept commands from now on."""
         self._open = True
+        self._accepted = 0
 
     def close(self) -> None:
         """Drop everything that waits, and every command until `open` is called."""
@@ -38,6 +45,7 @@ class SendBuffer:
             return False
         self._commands.append(command)
         self._size += len(command)
+        self._accepted += 1
         return True
 
     def take(self) -> bytes:

@@ -4,21 +4,11 @@ The rules are those of Redis' documentation, "Guidelines for Redis clients with 
 Sentinel": ask the sentinels in turn, remember who answers, and ask the server for its role.
 """
 
-import re
-from collections.abc import Callable
-from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
-from urllib.parse import parse_qsl, quote, unquote, urlencode
 
 from sharechat.adapters.redis.protocol import ConnectionFailedError
-from sharechat.adapters.redis.redis_connection import RedisConnection
-from sharechat.adapters.redis.url import Endpoint, parse_url
-
-_SCHEME = re.compile(r"(rediss?)\+sentinel://")
-_PORT = ":26379"
-
-Connect = Callable[[Endpoint, bytes], AbstractAsyncContextManager[RedisConnection]]
-"""Opens a connection with a name to an endpoint, or raises ConnectionFailedError."""
+from sharechat.adapters.redis.redis_connection import Connect, RedisConnection
+from sharechat.adapters.redis.url import Endpoint
 
 
 class Sentinels:
@@ -75,34 +65,3 @@ async def check_role(connection: RedisConnection, endpoint: Endpoint) -> None:
         return
     if role != b"master":
         raise ConnectionFailedError(f"{endpoint} is no longer the primary")
-
-
-def parse_address(url: str) -> Endpoint | Sentinels:
-    """Return what a Redis URL names: a server, or a service and its sentinels.
-
-    The latter is `redis+sentinel://[[user:]password@]host[:port][,host[:port]]/service[/database]`,
-    or `rediss+sentinel://` with TLS for all. User and password are those of the service; those of
-    the sentinels are the options `sentinel_username` and `sentinel_password`. All else, and what is
-    raised, is as in `parse_url`.
-    """
-    match = _SCHEME.match(url)
-    if match is None:
-        return parse_url(url)
-    scheme = match[1]
-    address, _, query = url[match.end() :].partition("?")
-    netloc, _, path = address.partition("/")
-    user, at, hosts = netloc.rpartition("@")
-    service, _, database = path.partition("/")
-    if not service or not hosts:
-        raise ValueError(
-            "The Redis URL must name sentinels and a service: redis+sentinel://host,host/service."
-        )
-    options = dict(parse_qsl(query))
-    sentinel_user = quote(options.pop("sentinel_username", ""), safe="")
-    sentinel_password = quote(options.pop("sentinel_password", ""), safe="")
-    login = f"{sentinel_user}:{sentinel_password}@" if sentinel_password else ""
-    rest = f"?{urlencode(options)}" if options else ""
-    addresses = [host if re.search(r":\d+$", host) else host + _PORT for host in hosts.split(",")]
-    endpoints = [parse_url(f"{scheme}://{login}{address}{rest}") for address in addresses]
-    primary = parse_url(f"{scheme}://{user}{at}{addresses[0]}/{database}{rest}")
-    return Sentinels(endpoints, unquote(service), primary)

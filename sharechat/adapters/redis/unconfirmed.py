@@ -1,5 +1,7 @@
 """Which rooms have publications that may not have reached Redis."""
 
+from collections.abc import Callable
+
 from sharechat.domain.ids import RoomId
 
 
@@ -39,7 +41,13 @@ class UnconfirmedRooms:
 
     def take_all(self) -> set[RoomId]:
         """Remove and return all of the rooms. Called after the connection was lost."""
-        rooms = self._sent | self._sent_before_probe | self._dropped
+        return self.take(lambda _: True)
+
+    def take(self, chosen: Callable[[RoomId], bool]) -> set[RoomId]:
+        """Remove and return those of the rooms that are chosen."""
+        rooms: set[RoomId] = set()
         for group in (self._sent, self._sent_before_probe, self._dropped):
-            group.clear()
+            taken = set(filter(chosen, group))
+            group -= taken
+            rooms |= taken
         return rooms

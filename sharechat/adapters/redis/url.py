@@ -85,7 +85,8 @@ def parse_url(url: str) -> Endpoint:
     scheme = url.partition("://")[0]
     if scheme not in {"redis", "rediss", "unix"}:
         raise ValueError(
-            "The Redis URL must start with redis://, rediss://, unix:// or redis+sentinel://."
+            "The Redis URL must start with redis://, rediss://, unix://, redis+sentinel:// or "
+            "redis+cluster://."
         )
     try:
         options: dict[str, Any] = parse_with_redis_py(url)  # type: ignore[no-untyped-call]

@@ -6,9 +6,10 @@ from collections.abc import Iterator
 import pytest
 
 from sharechat.adapters.memory import MemoryBus
-from sharechat.adapters.redis import RedisQueue
+from sharechat.adapters.redis import open_queue
 from tests.harness.queues import MakeQueue
 from tests.harness.redis import RedisServer, SentinelServer
+from tests.harness.redis_cluster import RedisCluster
 
 
 @pytest.fixture(scope="session")
@@ -26,9 +27,15 @@ def sentinel_url() -> Iterator[str]:
         yield sentinel.url
 
 
-@pytest.fixture(params=["memory", "redis", "sentinel"])
+@pytest.fixture(scope="session")
+def cluster_url() -> Iterator[str]:
+    with RedisCluster() as cluster:
+        yield cluster.url
+
+
+@pytest.fixture(params=["memory", "redis", "sentinel", "cluster"])
 def make_queue(request: pytest.FixtureRequest) -> MakeQueue:
     if request.param == "memory":
         return MemoryBus().queue
     url: str = request.getfixturevalue(f"{request.param}_url")
-    return lambda: RedisQueue(url)
+    return lambda: open_queue(url)

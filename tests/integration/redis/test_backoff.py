@@ -7,7 +7,7 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from sharechat.adapters.redis import RedisQueue
+from sharechat.adapters.redis import open_queue
 from tests.harness.deadline import eventually
 from tests.harness.queues import Recorder
 from tests.harness.redis import Proxy, RedisServer
@@ -25,7 +25,7 @@ async def test_attempts_to_connect_become_rarer_down_to_one_in_two_seconds(
 
     listeners = await nursery.start(partial(trio.serve_tcp, refuse, 0, host="127.0.0.1"))
     port = listeners[0].socket.getsockname()[1]
-    await nursery.start(RedisQueue(f"redis://127.0.0.1:{port}").run, Recorder())
+    await nursery.start(open_queue(f"redis://127.0.0.1:{port}").run, Recorder())
     await trio.sleep(60)
     pauses = [later - earlier for earlier, later in pairwise(attempts)]
     assert len(pauses) > 30
@@ -40,7 +40,7 @@ async def test_only_a_connection_that_has_lasted_ends_the_backoff(
 ) -> None:
     proxy = Proxy()
     await nursery.start(proxy.run, server)
-    queue = RedisQueue(proxy.url, timeout=3)
+    queue = open_queue(proxy.url, timeout=3)
     await nursery.start(queue.run, Recorder())
     proxy.refuses = True
     while proxy.connections < 10:

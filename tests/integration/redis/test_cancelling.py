@@ -4,7 +4,7 @@ import pytest
 import trio
 import trio.testing
 
-from sharechat.adapters.redis import RedisQueue
+from sharechat.adapters.redis import open_queue
 from sharechat.domain.ids import new_room_id
 from tests.harness.queues import Recorder, make_entry
 from tests.harness.redis import RedisServer
@@ -29,7 +29,7 @@ async def test_cancelling_closes_both_connections(server: RedisServer) -> None:
 
 
 async def test_cancelling_does_not_wait_for_a_frozen_server(server: RedisServer) -> None:
-    queue, room_id = RedisQueue(server.url), new_room_id()
+    queue, room_id = open_queue(server.url), new_room_id()
     tasks = trio.lowlevel.current_statistics().tasks_living
     async with running(queue, room_id):
         server.freeze()

@@ -7,7 +7,7 @@ from functools import partial
 import pytest
 import trio
 
-from sharechat.adapters.redis import RedisQueue
+from sharechat.adapters.redis import open_queue
 from sharechat.domain.ids import new_room_id
 from tests.harness.deadline import DEADLINE, wait_until
 from tests.harness.queues import Recorder, until_working
@@ -63,7 +63,7 @@ def connections(server: RedisServer) -> int:
 
 async def test_the_primary_is_used(watched: Watched) -> None:
     room = new_room_id()
-    here, there = RedisQueue(watched.sentinel.url), RedisQueue(watched.sentinel.url)
+    here, there = open_queue(watched.sentinel.url), open_queue(watched.sentinel.url)
     async with running(here, room), running(there, room) as recorder:
         await assert_hears_once(here, recorder, room)
         assert sharechat_connections(watched.primary)
@@ -73,7 +73,7 @@ async def test_the_primary_is_used(watched: Watched) -> None:
 async def test_another_sentinel_is_asked_if_the_first_is_away(watched: Watched) -> None:
     room = new_room_id()
     nobody = 1
-    async with running(RedisQueue(url(nobody, watched.sentinel.port)), room):
+    async with running(open_queue(url(nobody, watched.sentinel.port)), room):
         assert sharechat_connections(watched.primary)
 
 
@@ -106,7 +106,7 @@ async def test_queues_go_on_with_the_server_that_takes_the_place_of_the_primary(
 
 
 async def test_a_service_that_no_sentinel_knows_is_named(watched: Watched) -> None:
-    queue = RedisQueue(url(watched.sentinel.port, service="other"))
+    queue = open_queue(url(watched.sentinel.port, service="other"))
     async with trio.open_nursery() as nursery:
         nursery.start_soon(queue.run, Recorder())
         reason = await until_failing(queue, "does not know other")
@@ -118,7 +118,7 @@ async def test_a_server_that_has_become_a_replica_is_not_used(watched: Watched) 
     """A sentinel that was cut off names it still."""
     await watched.until_watched()
     with SentinelServer(watched.replica) as outdated:
-        queue = RedisQueue(outdated.url)
+        queue = open_queue(outdated.url)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(queue.run, Recorder())
             await until_failing(queue, "is no longer the primary")
@@ -140,7 +140,7 @@ async def test_a_user_who_may_do_nothing_but_publish_and_subscribe_is_enough(
     watched.primary.ask("ACL", "SETUSER", "chat", *rights)
     room = new_room_id()
     address = url(watched.sentinel.port, login="chat:p%40ss@")
-    here, there = RedisQueue(address), RedisQueue(address)
+    here, there = open_queue(address), open_queue(address)
     async with running(here, room), running(there, room) as recorder:
         await assert_hears_once(here, recorder, room)
 
@@ -148,9 +148,9 @@ async def test_a_user_who_may_do_nothing_but_publish_and_subscribe_is_enough(
 async def test_the_sentinels_may_have_a_password_of_their_own(watched: Watched) -> None:
     with SentinelServer(watched.primary, password="open:sesame") as guarded:
         address = url(guarded.port)
-        async with running(RedisQueue(f"{address}?sentinel_password=open%3Asesame")):
+        async with running(open_queue(f"{address}?sentinel_password=open%3Asesame")):
             assert sharechat_connections(watched.primary)
-        queue = RedisQueue(address)
+        queue = open_queue(address)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(queue.run, Recorder())
             await until_failing(queue, "NOAUTH")

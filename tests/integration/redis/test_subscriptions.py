@@ -21,7 +21,10 @@ def decode(commands: bytes) -> list[list[bytes]]:
 
 
 def make_subscriptions() -> Subscriptions:
-    return Subscriptions(b"room:", b"probe")
+    subscriptions = Subscriptions(b"room:")
+    subscriptions.restart(b"probe")
+    subscriptions.next_commands()
+    return subscriptions
 
 
 def channel_of(room_id: RoomId) -> bytes:
@@ -31,7 +34,7 @@ def channel_of(room_id: RoomId) -> bytes:
 def test_many_changes_become_one_command_of_each_kind() -> None:
     subscriptions, room_id = make_subscriptions(), new_room_id()
     subscriptions.add(room_id)
-    subscriptions.restart()
+    subscriptions.restart(b"probe")
     first = decode(subscriptions.next_commands())
     assert first == [[b"SUBSCRIBE", b"probe", channel_of(room_id)]]
     assert subscriptions.next_commands() == b""

@@ -6,7 +6,7 @@ from functools import partial
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from sharechat.adapters.redis import RedisQueue
+from sharechat.adapters.redis import open_queue
 from sharechat.adapters.redis.unconfirmed import UnconfirmedRooms
 from sharechat.domain.ids import new_room_id
 from tests.harness.deadline import eventually
@@ -14,7 +14,7 @@ from tests.harness.queues import make_entry, marker, new_room_ids, until_working
 from tests.harness.redis import Proxy, RedisServer
 from tests.harness.redis_queues import assert_hears_once, impatient_queue, running
 
-rarely_probing = partial(RedisQueue, probe_interval=1000)
+rarely_probing = partial(open_queue, probe_interval=1000)
 """Makes a RedisQueue that sends a probe when it connects, and none while a test runs."""
 
 
@@ -72,7 +72,7 @@ async def test_a_room_is_looked_at_if_the_connection_is_lost_before_a_probe_retu
     mock_clock.rate = 1
     room_id, proxy = new_room_id(), Proxy()
     await nursery.start(proxy.run, server)
-    publisher = RedisQueue(proxy.url, probe_interval=100)
+    publisher = open_queue(proxy.url, probe_interval=100)
     async with running(rarely_probing(server.url), room_id) as recorder, running(publisher):
         publisher.publish(room_id, marker(room_id))
         await recorder.has_heard(room_id, marker(room_id))
@@ -92,7 +92,7 @@ async def test_a_room_is_not_looked_at_if_a_probe_confirmed_what_was_published(
     mock_clock.rate = 1
     room_id, proxy = new_room_id(), Proxy()
     await nursery.start(proxy.run, server)
-    publisher = RedisQueue(proxy.url, probe_interval=100)
+    publisher = open_queue(proxy.url, probe_interval=100)
     async with running(rarely_probing(server.url), room_id) as recorder, running(publisher):
         publisher.publish(room_id, marker(room_id))
         await recorder.has_heard(room_id, marker(room_id))

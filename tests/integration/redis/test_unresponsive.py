@@ -6,7 +6,7 @@ import trio
 from structlog.testing import capture_logs
 from trio.testing import MockClock
 
-from sharechat.adapters.redis import RedisQueue
+from sharechat.adapters.redis import open_queue
 from sharechat.domain.ids import new_room_id
 from tests.harness.queues import Recorder, make_entry, until_working
 from tests.harness.redis import Proxy, RedisServer
@@ -44,7 +44,7 @@ async def test_publishing_to_a_frozen_redis_does_not_wait_and_drops_what_exceeds
 ) -> None:
     mock_clock.rate = 1
     # A long probe interval, so that sending fails before the probe does.
-    queue = RedisQueue(server.url, probe_interval=60, timeout=TIMEOUT, buffer_size=1_000_000)
+    queue = open_queue(server.url, probe_interval=60, timeout=TIMEOUT, buffer_size=1_000_000)
     room_id, published = new_room_id(), 0
     entries = [make_entry(room_id, text="x" * 10_000)] * 10
     with capture_logs() as logs:

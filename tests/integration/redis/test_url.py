@@ -2,8 +2,10 @@
 
 import pytest
 
-from sharechat.adapters.redis import RedisQueue
-from sharechat.adapters.redis.sentinel import Sentinels, parse_address
+from sharechat.adapters.redis import open_queue
+from sharechat.adapters.redis.addresses import parse_address
+from sharechat.adapters.redis.cluster import Cluster
+from sharechat.adapters.redis.sentinel import Sentinels
 from sharechat.adapters.redis.url import parse_url
 
 
@@ -35,11 +37,15 @@ from sharechat.adapters.redis.url import parse_url
         ("redis+sentinel://:secret/more@localhost/chat", "not valid"),
         ("redis+sentinel://localhost/chat/secret", "number"),
         ("redis+sentinel://localhost/chat?ssl_cert_reqs=none", "requires rediss"),
+        ("redis+cluster://", "name nodes of a cluster"),
+        ("redis+cluster://localhost/1", "no database"),
+        ("redis+cluster://one,two:secret", "not valid"),
+        ("redis+cluster://:secret/more@localhost", "no database"),
     ],
 )
 def test_an_invalid_url_is_refused_without_quoting_its_secrets(url: str, reason: str) -> None:
     with pytest.raises(ValueError, match=reason) as raised:
-        RedisQueue(url)
+        open_queue(url)
     assert "secret" not in str(raised.value)
 
 
@@ -67,3 +73,13 @@ def test_a_url_may_name_a_service_and_its_sentinels() -> None:
     primary = sentinels.primary
     assert (primary.username, primary.password, primary.database) == ("user", "secret", 5)
     assert primary.tls == {"ssl_cert_reqs": "none"}
+
+
+def test_a_url_may_name_nodes_of_a_cluster() -> None:
+    cluster = parse_address(
+        "rediss+cluster://user:secret@one.example,[::1]:1234?ssl_cert_reqs=none"
+    )
+    assert isinstance(cluster, Cluster)
+    assert str(cluster) == "the cluster of one.example:6379, [::1]:1234"
+    assert (cluster.pattern.username, cluster.pattern.password) == ("user", "secret")
+    assert cluster.pattern.tls == {"ssl_cert_reqs": "none"}

@@ -1,0 +1,270 @@
+"""Redis Cluster: rooms are spread over the shards, and follow their slots."""
+
+import time
+from collections.abc import Iterator, Sequence
+from itertools import count, pairwise
+
+import pytest
+import trio
+from redis.crc import key_slot
+
+from sharechat.adapters.redis import open_queue
+from sharechat.domain.ids import RoomId, new_room_id
+from sharechat.domain.messages import Entry
+from sharechat.domain.ports import Queue
+from tests.harness.deadline import DEADLINE
+from tests.harness.queues import Recorder, make_entry, new_room_ids, until_working
+from tests.harness.redis import RedisServer
+from tests.harness.redis_cluster import ClusterNode, RedisCluster
+from tests.harness.redis_queues import (
+    assert_hears_once,
+    impatient_queue,
+    running,
+    sharechat_connections,
+    until_failing,
+)
+from tests.harness.waiting import until
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[RedisCluster]:
+    """Three primaries, which tests leave as they were."""
+    with RedisCluster() as cluster:
+        yield cluster
+
+
+@pytest.fixture
+def replicated() -> Iterator[RedisCluster]:
+    """Three primaries with a replica each."""
+    with RedisCluster(replicas=True) as cluster:
+        yield cluster
+
+
+def channel_of(room_id: RoomId) -> bytes:
+    return b"sharechat:0:room:" + room_id.encode()
+
+
+def room_of(cluster: RedisCluster, node: ClusterNode) -> RoomId:
+    """Return a new room whose channel a node serves."""
+    while True:
+        room_id = new_room_id()
+        if cluster.owner(channel_of(room_id)) is node:
+            return room_id
+
+
+def connections(node: RedisServer) -> int:
+    """Return how many connections the queues have to a node; none if it does not answer."""
+    try:
+        return len(sharechat_connections(node))
+    except OSError:
+        return 0
+
+
+def takes_over(replica: ClusterNode) -> bool:
+    """Tell a replica to take over, as an operator does; return whether it has."""
+    replica.ask("CLUSTER", "FAILOVER")
+    deadline = time.monotonic() + 6
+    while time.monotonic() < deadline:
+        if "role:master" in replica.ask("INFO", "replication"):
+            return True
+        time.sleep(0.1)
+    return False
+
+
+class Talk:
+    """Entries that one Queue publishes all the time, and what another one makes of them.
+
+    A subscriber may miss an entry if it is then told to look at the room.
+    """
+
+    def __init__(self, queue: Queue, room_id: RoomId) -> None:
+        self.recorder = Recorder()
+        self._queue = queue
+        self._room_id = room_id
+        # Entries in the order of publishing, and for each the number of looks before it.
+        self._published: list[tuple[Entry, int]] = []
+
+    async def run(self) -> None:
+        for seq in count(1):
+            entry = make_entry(self._room_id, seq)
+            self._published.append((entry, self._looks()))
+            self._queue.publish(self._room_id, [entry])
+            await trio.sleep(0.001)
+
+    def _looks(self) -> int:
+        return sum(self._room_id in rooms for rooms in self.recorder.all_missed)
+
+    async def goes_on(self) -> None:
+        """Wait until an entry is heard that was published after this call."""
+        said = len(self._published)
+        await until(
+            lambda: any(entries[-1].seq > said for _, entries in self.recorder.all_heard),
+            within=DEADLINE,
+        )
+
+    def unnoticed(self) -> Sequence[int]:
+        """Return the entries that were neither heard nor followed by a look at the room."""
+        heard = {entry.seq for _, entries in self.recorder.all_heard for entry in entries}
+        looks = self._looks()
+        last = max(heard)
+        return [
+            entry.seq
+            for entry, looks_before in self._published[:last]
+            if entry.seq not in heard and looks_before == looks
+        ]
+
+
+async def start_talk(nursery: trio.Nursery, url: str, room_id: RoomId) -> Talk:
+    """Start two Queues, of which one publishes and the other listens."""
+    here, there = impatient_queue(url), impatient_queue(url)
+    talk = Talk(here, room_id)
+    there.subscribe(room_id)
+    await nursery.start(here.run, Recorder())
+    await nursery.start(there.run, talk.recorder)
+    await until_working(here)
+    await until_working(there)
+    nursery.start_soon(talk.run)
+    await talk.goes_on()
+    return talk
+
+
+async def test_rooms_are_spread_over_the_primaries(cluster: RedisCluster) -> None:
+    rooms = new_room_ids(60)
+    here, there = open_queue(cluster.url), open_queue(cluster.url)
+    async with running(here), running(there, *rooms) as recorder:
+        for room in rooms:
+            await assert_hears_once(here, recorder, room)
+        for node in cluster.primaries:
+            channels = node.ask("PUBSUB", "SHARDCHANNELS", "sharechat:0:room:*").count("room:")
+            assert 0 < channels < len(rooms)
+
+
+async def test_another_node_is_asked_if_the_first_is_away(cluster: RedisCluster) -> None:
+    room = new_room_id()
+    url = f"redis+cluster://127.0.0.1:1,127.0.0.1:{cluster.primaries[2].port}"
+    async with running(open_queue(url), room):
+        assert all(connections(node) == 2 for node in cluster.primaries)
+
+
+async def test_entries_are_heard_or_looked_for_while_their_slot_moves(
+    cluster: RedisCluster,
+) -> None:
+    first, second, third = cluster.primaries
+    room = room_of(cluster, first)
+    slot = key_slot(channel_of(room))
+    async with trio.open_nursery() as nursery:
+        talk = await start_talk(nursery, cluster.url, room)
+        for source, target in pairwise((first, second, third, first)):
+            await trio.to_thread.run_sync(cluster.move, [slot], source, target)
+            await talk.goes_on()
+            assert room in target.ask("PUBSUB", "SHARDCHANNELS")
+            assert not talk.unnoticed()
+        nursery.cancel_scope.cancel()
+
+
+async def test_a_primary_is_left_while_it_has_no_slots(cluster: RedisCluster) -> None:
+    """The slot of the probe goes, too."""
+    leaving, staying, _ = cluster.primaries
+    slots = cluster.slots_of(leaving)
+    room = room_of(cluster, leaving)
+    async with trio.open_nursery() as nursery:
+        talk = await start_talk(nursery, cluster.url, room)
+        await trio.to_thread.run_sync(cluster.move, slots, leaving, staying)
+        await talk.goes_on()
+        await until(lambda: not connections(leaving), within=DEADLINE)
+        assert not talk.unnoticed()
+        await trio.to_thread.run_sync(cluster.move, slots, staying, leaving)
+        await until(lambda: connections(leaving) == 4, within=DEADLINE)
+        await talk.goes_on()
+        assert not talk.unnoticed()
+        nursery.cancel_scope.cancel()
+
+
+@pytest.mark.time_limit(120)
+@pytest.mark.parametrize("how", ["killed", "frozen", "demoted"])
+async def test_entries_are_heard_or_looked_for_when_a_replica_takes_over(
+    replicated: RedisCluster, how: str
+) -> None:
+    """Takes seconds: the other nodes have to be sure."""
+    primary, replica = replicated.primaries[0], replicated.replicas[0]
+    room = room_of(replicated, primary)
+    async with trio.open_nursery() as nursery:
+        talk = await start_talk(nursery, replicated.url, room)
+        if how == "killed":
+            primary.kill()
+        elif how == "frozen":
+            primary.freeze()
+        else:
+            # It gives up if the nodes are slow to agree.
+            while not await trio.to_thread.run_sync(takes_over, replica):
+                pass
+        await until(lambda: connections(replica) == 4, within=60)
+        await talk.goes_on()
+        assert not talk.unnoticed()
+        nursery.cancel_scope.cancel()
+
+
+async def test_slots_that_no_node_serves_are_named_until_they_are_served_again(
+    cluster: RedisCluster,
+) -> None:
+    lost, *_ = cluster.primaries
+    room = room_of(cluster, lost)
+    here, there = impatient_queue(cluster.url), impatient_queue(cluster.url)
+    async with running(here), running(there, room) as recorder:
+        lost.kill()
+        await until_failing(here)
+        here.publish(room, [make_entry(room)])
+        lost.start()
+        await until_working(here)
+        await until_working(there)
+        await recorder.has_missed(room)
+        await assert_hears_once(here, recorder, room)
+
+
+async def test_a_server_that_is_no_cluster_is_named(server: RedisServer) -> None:
+    queue = open_queue(f"redis+cluster://127.0.0.1:{server.port}")
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(queue.run, Recorder())
+        reason = await until_failing(queue, "cluster support disabled")
+        assert str(server.port) in reason
+        nursery.cancel_scope.cancel()
+
+
+async def test_a_user_who_may_do_nothing_but_publish_and_subscribe_is_enough() -> None:
+    rights = ("+cluster|slots", "+spublish", "+ssubscribe", "+sunsubscribe", "&sharechat:*")
+    with RedisCluster(password="open sesame") as cluster:
+        for node in cluster.primaries:
+            node.command("ACL", "SETUSER", "chat", "on", ">p@ss", "resetchannels", *rights)
+        room = new_room_id()
+        url = cluster.url.replace(":open sesame@", "chat:p%40ss@")
+        here, there = open_queue(url), open_queue(url)
+        async with running(here, room), running(there, room) as recorder:
+            await assert_hears_once(here, recorder, room)
+
+
+@pytest.mark.parametrize("checkpoints", [*range(0, 40, 5), 10_000])
+async def test_cancelling_leaves_no_connection_open(
+    cluster: RedisCluster, checkpoints: int
+) -> None:
+    queue = open_queue(cluster.url)
+    queue.subscribe(new_room_id())
+    tasks = trio.lowlevel.current_statistics().tasks_living
+    async with trio.open_nursery() as nursery:
+        await nursery.start(queue.run, Recorder())
+        if checkpoints > 1_000:
+            await until_working(queue)
+        for _ in range(checkpoints % 1_000):
+            await trio.lowlevel.checkpoint()
+        nursery.cancel_scope.cancel()
+    assert trio.lowlevel.current_statistics().tasks_living == tasks
+    await until(lambda: not any(map(connections, cluster.primaries)), within=DEADLINE)
+
+
+async def test_a_queue_that_has_ended_can_be_run_again(cluster: RedisCluster) -> None:
+    """The Controller does so after an error that nobody foresaw."""
+    room = new_room_id()
+    here, there = open_queue(cluster.url), open_queue(cluster.url)
+    async with running(here), running(there, room):
+        pass
+    async with running(here), running(there, room) as recorder:
+        await assert_hears_once(here, recorder, room)
