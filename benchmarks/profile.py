@@ -60,7 +60,7 @@ def main() -> None:
             print(_wait_for(report))
             return
         out = arguments.out or scratch / "samples"
-        seconds = max(1, int(parameters.seconds + 0.9 - arguments.delay))
+        seconds = max(1, int(arguments.seconds + 0.9 - arguments.delay))
         command = _py_spy(server.pid, out, seconds, native=arguments.native)
         _sample(command, server, workload, parameters, delay=arguments.delay, seconds=seconds)
         _print(_read(out), top=arguments.top, lines=arguments.lines)

@@ -3,14 +3,29 @@
 from collections.abc import Callable, Mapping, Sequence
 
 from sharechat.bench.results import Result
+from sharechat.bench.scale import Comeback, LargeRoom, Soak
 from sharechat.bench.stress import History, Idle, Joins, JoinStorm, SlowMember
 from sharechat.bench.target import Target
 from sharechat.bench.workloads import ManyToMany, OneToMany, Parameters, Rooms, Workload
 
 WORKLOADS: Mapping[str, Callable[..., Workload]] = {
     kind.name: kind
-    for kind in (OneToMany, ManyToMany, Rooms, Joins, JoinStorm, Idle, History, SlowMember)
+    for kind in (
+        OneToMany,
+        ManyToMany,
+        Rooms,
+        Joins,
+        JoinStorm,
+        Idle,
+        History,
+        SlowMember,
+        Soak,
+        Comeback,
+        LargeRoom,
+    )
 }
+LARGE = frozenset(kind.name for kind in (Soak, Comeback, LargeRoom))
+"""Those that take a machine of their own for minutes, and so are run only by name."""
 
 
 def make(name: str, members: int | None = None) -> Workload:

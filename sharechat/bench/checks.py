@@ -3,8 +3,12 @@
 from collections.abc import Mapping, Sequence
 
 from sharechat.bench.commands import Drained, MemberSpec
+from sharechat.bench.digesting import digest_of
 from sharechat.bench.fleet import Fleet
 from sharechat.bench.target import Target
+
+_SECONDS_FOR_THE_REST = 60
+"""How long members may take to hear all that has been stored."""
 
 
 def check(
@@ -29,10 +33,10 @@ def check(
     recorders = {room: members[0].number for room, members in rooms.items()}
     lengths = {recorders[room]: len(members) + sent.get(room, 0) for room, members in rooms.items()}
     drained = fleet.drain(lengths)
-    if closed := _closed(drained):
+    if closed := closed_in(drained):
         return closed
     recorded = _recorded(drained)
-    wrong = _miscounted(drained)
+    wrong = miscounted_in(drained)
     positions, logs = {}, {}
     for room, recorder in recorders.items():
         logs[room] = recorded[recorder]
@@ -50,9 +54,9 @@ def check(
         else:
             expected[spec.number] = len(logs[spec.room]) - start
     drained = fleet.drain(expected)
-    if closed := _closed(drained):
+    if closed := closed_in(drained):
         return closed
-    wrong += _miscounted(drained)
+    wrong += miscounted_in(drained)
     by_number = {spec.number: spec for spec in specs}
     for number, ids in _recorded(drained).items():
         if logs[by_number[number].room][-len(ids) :] != ids:
@@ -65,16 +69,57 @@ def check(
     return list(dict.fromkeys(wrong))
 
 
+def check_digests(
+    fleet: Fleet,
+    target: Target,
+    specs: Sequence[MemberSpec],
+    lengths: Mapping[str, int],
+    before: Mapping[str, int],
+) -> list[str]:
+    """Return a sentence for each thing that is wrong with what was heard since Fleet.mark.
+
+    All members keep a digest. In every room each has to have heard the same messages in the same
+    order, as many as `lengths` says by room id, which are all that the history has after the
+    first `before`, and each talker all of its own. If the server closed a connection, only that
+    is reported. Raises what `check` raises.
+    """
+    expected = {spec.number: lengths[spec.room] for spec in specs}
+    drained = fleet.drain(expected, timeout=_SECONDS_FOR_THE_REST)
+    if closed := closed_in(drained):
+        return closed
+    wrong = miscounted_in(drained)
+    if misheard := [number for part in drained for number in part.misheard]:
+        wrong.append(f"member {misheard[0]} heard its own messages out of turn")
+    digests = {number: digest for part in drained for number, digest in part.digests.items()}
+    by_room: dict[str, set[int]] = {}
+    for spec in specs:
+        by_room.setdefault(spec.room, set()).add(digests[spec.number])
+    if differing := [room for room, found in by_room.items() if len(found) > 1]:
+        wrong.append(
+            f"in {len(differing)} of the rooms members heard other messages than others, "
+            "or in another order"
+        )
+    for room, found in by_room.items():
+        history = target.history(room)
+        if history is not None:
+            new = [id_.encode() for id_ in history[before[room] :]]
+            if {digest_of(new)} != found:
+                wrong.append("the history has other messages, or another order")
+    return list(dict.fromkeys(wrong))
+
+
 def _recorded(drained: Sequence[Drained]) -> dict[int, list[str]]:
     return {number: ids for part in drained for number, ids in part.recorded.items()}
 
 
-def _closed(drained: Sequence[Drained]) -> list[str]:
+def closed_in(drained: Sequence[Drained]) -> list[str]:
+    """Return a sentence if members have lost their connection."""
     closed = [why for part in drained for why in part.closed.values()]
     return [f"{len(closed)} of the members lost the connection; {closed[0]}"] if closed else []
 
 
-def _miscounted(drained: Sequence[Drained]) -> list[str]:
+def miscounted_in(drained: Sequence[Drained]) -> list[str]:
+    """Return a sentence if members have heard too few or too many messages."""
     wrong = [counts for part in drained for counts in part.miscounted.values()]
     if not wrong:
         return []

@@ -82,12 +82,12 @@ def _progress(steps: int) -> Iterator[_Progress]:
 def show(rows: Sequence[Row]) -> None:
     """Print the rows as a table, then the failed checks."""
     compared = any(theirs for _, theirs in rows)
-    head = f"{'workload':<14}{'figure':<16}{'server':>12}"
+    head = f"{'workload':<14}{'figure':<20}{'server':>12}"
     click.echo(head + (f"{'against':>12}{'ratio':>8}" if compared else ""))
     for ours, theirs in rows:
         for figure in [name for name in UNITS if name in ours.figures]:
             label = f"{figure} {UNITS[figure]}".strip()
-            line = f"{ours.workload:<14}{label:<16}{format_figure(ours.figures[figure]):>12}"
+            line = f"{ours.workload:<14}{label:<20}{format_figure(ours.figures[figure]):>12}"
             if theirs and figure in theirs.figures:
                 better = ratio(ours.figures[figure], theirs.figures[figure], figure)
                 line += f"{format_figure(theirs.figures[figure]):>12}{better:>7.2f}x"
@@ -104,8 +104,8 @@ def as_json(rows: Sequence[Row]) -> str:
         [
             {
                 "workload": ours.workload,
-                "server": {"figures": ours.figures, "wrong": ours.wrong},
-                "against": theirs and {"figures": theirs.figures, "wrong": theirs.wrong},
+                "server": ours.as_json(),
+                "against": theirs and theirs.as_json(),
             }
             for ours, theirs in rows
         ],
@@ -122,15 +122,14 @@ def as_json(rows: Sequence[Row]) -> str:
     multiple=True,
     default=_DEFAULT,
     show_default=True,
-    help="The workload to run. Repeatable.",
+    help="The workload to run. Repeatable; all are all but "
+    f"{', '.join(sorted(catalogue.LARGE))}, which take minutes.",
 )
-@click.option("--members", type=click.IntRange(1, 10_000), help="How many members join.")
+@click.option("--members", type=click.IntRange(1, 100_000), help="How many members join.")
 @click.option(
     "--seconds",
-    type=click.FloatRange(0.1, 60),
-    default=5,
-    show_default=True,
-    help="How long each run measures.",
+    type=click.FloatRange(0.1, 86_400),
+    help="How long each run measures: by default 5, 600 for soak, 60 for large-room.",
 )
 @click.option(
     "--window",
@@ -138,6 +137,19 @@ def as_json(rows: Sequence[Row]) -> str:
     default=1,
     show_default=True,
     help="How many messages each talker keeps in flight; it sends the next when one comes back.",
+)
+@click.option(
+    "--rate",
+    type=click.FloatRange(0, min_open=True),
+    help="Messages a second of all talkers together, whether or not earlier ones are back. By "
+    "default soak and large-room find out what the server carries, and talk at 70 % of that.",
+)
+@click.option(
+    "--talking",
+    type=click.FloatRange(0, 1, min_open=True),
+    default=Parameters.talking,
+    show_default=True,
+    help="The share of the members of soak that talk.",
 )
 @click.option(
     "--text-bytes",
@@ -167,8 +179,10 @@ def bench(
     url: str,
     workloads: Sequence[str],
     members: int | None,
-    seconds: float,
+    seconds: float | None,
     window: int,
+    rate: float | None,
+    talking: float,
     text_bytes: int,
     processes: int,
     runs: int,
@@ -182,12 +196,12 @@ def bench(
     if a check failed on it: a message was lost, heard twice or heard out of order.
     """
     try:
-        parameters = Parameters(seconds, processes, text_bytes, window)
+        parameters = Parameters(seconds, processes, text_bytes, window, rate, talking)
     except ValueError as error:
         raise click.UsageError(str(error)) from error
     rows = run(
         url,
-        tuple(catalogue.WORKLOADS) if "all" in workloads else workloads,
+        _named(workloads),
         parameters,
         against=against,
         members=members,
@@ -200,6 +214,12 @@ def bench(
         show(rows)
     if any(ours.wrong for ours, _ in rows):
         raise click.exceptions.Exit(1)
+
+
+def _named(workloads: Sequence[str]) -> Sequence[str]:
+    if "all" not in workloads:
+        return workloads
+    return [name for name in catalogue.WORKLOADS if name not in catalogue.LARGE]
 
 
 if __name__ == "__main__":

@@ -1,5 +1,7 @@
 """The commands that the parent sends to its client processes, and their replies, pickled."""
 
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 MAX_IN_FLIGHT_BYTES = 16 * 1024
@@ -17,6 +19,8 @@ class MemberSpec:
     """Whether it records everything it hears, so that the order can be checked."""
     reads: bool = True
     """Whether it goes on reading once it has joined."""
+    digests: bool = False
+    """Whether it keeps a digest of all that it hears, and measures every delivery."""
 
 
 @dataclass(frozen=True)
@@ -32,6 +36,8 @@ class Connect:
     """Seconds."""
     secure: bool = False
     """Whether to speak TLS."""
+    sources: Sequence[str] = ()
+    """The addresses to connect from, shared out among the members; the system's if empty."""
 
 
 @dataclass(frozen=True)
@@ -57,6 +63,9 @@ class Talk:
     window: int = 1
     quota: int | None = None
     """Messages for each talker to send; talking ends early once all have come back."""
+    rate: float | None = None
+    """Messages a second of all talkers together, at random times, whether or not earlier ones have
+    come back. The window and the quota do not count then."""
     grace: float = 10
     """Seconds after `until` in which messages in flight may still come back."""
 
@@ -76,6 +85,47 @@ class Talked:
     """How many messages never came back to their senders."""
     closed: dict[int, float]
     """By member number, when the server closed the connection (monotonic seconds)."""
+    delays: Counter[int] = field(default_factory=Counter)
+    """How long every delivery took, to the members that measure it; see `delays`."""
+    held: int = 0
+    """How many messages were not sent in time since too many of the talker were in flight."""
+    late: float = 0.0
+    """Seconds by which the process was behind with sending, at worst."""
+
+
+@dataclass(frozen=True)
+class Mark:
+    """Count and digest from here on; nothing may be under way. The reply is Marked."""
+
+
+@dataclass(frozen=True)
+class Marked:
+    """The reply to Mark."""
+
+
+@dataclass(frozen=True)
+class ComeBack:
+    """Let all members, whose connections are dropped first, come back at once.
+
+    Each tries as often as it takes, as the client library does, and asks for what it has missed.
+    """
+
+    start: float
+    """Seconds of the monotonic clock."""
+    timeout: float
+    """Seconds after which those that are not back are given up."""
+
+
+@dataclass(frozen=True)
+class CameBack:
+    """The reply to ComeBack."""
+
+    joined_at: list[float]
+    """When each member heard its own `joined`, in seconds of the monotonic clock."""
+    refusals: Counter[str]
+    """How many attempts failed, by reason."""
+    failures: list[str]
+    """A line for each member that is not back."""
 
 
 @dataclass(frozen=True)
@@ -100,3 +150,7 @@ class Drained:
     """By number, the ids of all messages that a member heard, if it records them."""
     closed: dict[int, str] = field(default_factory=dict)
     """By number, why members are no longer connected."""
+    digests: dict[int, int] = field(default_factory=dict)
+    """By number, the digest of what was heard since Mark, if the member keeps one."""
+    misheard: list[int] = field(default_factory=list)
+    """The members that heard their own messages repeated, in another order, or not all."""

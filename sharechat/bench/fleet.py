@@ -1,18 +1,26 @@
 """All client processes together, as the parent sees them."""
 
+import ipaddress
+import resource
 import socket
 import subprocess
 import sys
-from collections.abc import Iterable, Sequence
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from multiprocessing.connection import Connection
 from types import TracebackType
 from typing import Self, TypeVar
 
 from sharechat.bench.commands import (
+    CameBack,
+    ComeBack,
     Connect,
     Connected,
     Drain,
     Drained,
+    Mark,
+    Marked,
     MemberSpec,
     Talk,
     Talked,
@@ -23,6 +31,15 @@ Reply = TypeVar("Reply")
 
 _GRACE = 30
 """Seconds past a command's own timeout after which a client process counts as stuck."""
+_PER_SOURCE = 5_000
+"""Members for each loopback address to connect from: one address has some 28,000 ports, and those
+of connections that were closed stay taken for a minute."""
+_OTHER_FILES = 32
+"""What a client process may have open besides its members' sockets."""
+_START_DELAY = 1.0
+"""Seconds until members come back: the client processes get ready in that time."""
+_MEANWHILE = 0.5
+"""Seconds between two calls of what is done while waiting."""
 
 
 class FleetError(RuntimeError):
@@ -43,6 +60,8 @@ class Fleet:
         self._workers = [_Worker() for _ in range(processes)]
         self._worker_of: dict[int, int] = {}
         """By member number, the index of the process that holds the member."""
+        self._talkers = [0] * processes
+        """How many talkers each process has."""
 
     def __enter__(self) -> Self:
         return self
@@ -70,7 +89,10 @@ class Fleet:
         for spec in specs:
             worker = spec.number % count
             self._worker_of[spec.number] = worker
+            self._talkers[worker] += spec.talks
             shares[worker].append(spec)
+        self._check_limits()
+        sources = self._sources()
         per_worker = max(1, concurrency // count)
         commands = [
             Connect(
@@ -80,6 +102,7 @@ class Fleet:
                 self._text_bytes,
                 timeout,
                 self._target.secure,
+                sources,
             )
             for share in shares
         ]
@@ -88,16 +111,45 @@ class Fleet:
             raise FleetError(f"{len(failures)} of the members could not join; {failures[0]}")
         return {number: id_ for reply in replies for number, id_ in reply.first_ids.items()}
 
-    def talk(self, command: Talk) -> list[Talked]:
+    def talk(
+        self,
+        command: Talk,
+        *,
+        meanwhile: Callable[[], None] = lambda: None,
+        may_lose: bool = False,
+    ) -> list[Talked]:
         """Let the talkers talk; return each process's reply.
 
-        Raises FleetError if any message did not come back to its sender.
+        `meanwhile` is called again and again until then. Raises FleetError if any message did not
+        come back to its sender, unless it `may_lose` some.
         """
         timeout = command.until - command.start + command.grace
-        replies = self._ask([command] * len(self._workers), Talked, timeout)
-        if unanswered := sum(reply.unanswered for reply in replies):
+        total = sum(self._talkers)
+        commands = [
+            command
+            if command.rate is None
+            else replace(command, rate=command.rate * talkers / total)
+            for talkers in self._talkers
+        ]
+        replies = self._ask(commands, Talked, timeout, meanwhile)
+        unanswered = sum(reply.unanswered for reply in replies)
+        if unanswered and not may_lose:
             raise FleetError(f"{unanswered} of the messages never came back to the sender")
         return replies
+
+    def mark(self) -> None:
+        """Let the members that digest begin to do so; nothing may be under way."""
+        self._ask([Mark()] * len(self._workers), Marked, 0)
+
+    def come_back(self, *, timeout: float) -> tuple[float, list[CameBack]]:
+        """Let all members come back at once; return when they began to, and each process's reply.
+
+        Connections that are still open are closed first. Whoever is not back within `timeout`
+        seconds is given up. The beginning is in seconds of the monotonic clock.
+        """
+        start = time.monotonic() + _START_DELAY
+        commands = [ComeBack(start, timeout)] * len(self._workers)
+        return start, self._ask(commands, CameBack, timeout)
 
     def drain(self, expected: dict[int, int], *, timeout: float = 20) -> list[Drained]:
         """Read until each member has heard as many messages as `expected` gives by number.
@@ -110,13 +162,22 @@ class Fleet:
         ]
         return self._ask(commands, Drained, timeout)
 
-    def _ask(self, commands: Iterable[object], kind: type[Reply], timeout: float) -> list[Reply]:
+    def _ask(
+        self,
+        commands: Iterable[object],
+        kind: type[Reply],
+        timeout: float,
+        meanwhile: Callable[[], None] = lambda: None,
+    ) -> list[Reply]:
         for worker, command in zip(self._workers, commands, strict=True):
             worker.pipe.send(command)
+        deadline = time.monotonic() + timeout + _GRACE
         replies = []
         for worker in self._workers:
-            if not worker.pipe.poll(timeout + _GRACE):
-                raise FleetError("a client process is stuck")
+            while not worker.pipe.poll(_MEANWHILE):
+                if time.monotonic() > deadline:
+                    raise FleetError("a client process is stuck")
+                meanwhile()
             try:
                 reply = worker.pipe.recv()
             except EOFError:
@@ -124,6 +185,22 @@ class Fleet:
             assert isinstance(reply, kind)
             replies.append(reply)
         return replies
+
+    def _check_limits(self) -> None:
+        most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+        members = -(-len(self._worker_of) // len(self._workers))
+        if most != resource.RLIM_INFINITY and members + _OTHER_FILES > most:
+            raise FleetError(
+                f"a process may have {most} open files, too few for {members} members: "
+                f"it takes more client processes (--processes)"
+            )
+
+    def _sources(self) -> list[str]:
+        """Return the addresses to connect from, if one may have too few ports."""
+        count = -(-len(self._worker_of) // _PER_SOURCE)
+        if count == 1 or not ipaddress.ip_address(self._target.host).is_loopback:
+            return []
+        return [str(ipaddress.IPv4Address("127.0.0.1") + number) for number in range(count)]
 
 
 class _Worker:

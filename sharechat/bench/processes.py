@@ -1,6 +1,7 @@
 """The memory of the server's processes, which are found by the port they listen on (Linux)."""
 
 import os
+import time
 from pathlib import Path
 
 _LISTEN_STATE = "0A"
@@ -50,6 +51,28 @@ def resident_bytes(pids: set[int]) -> int:
             tree.add(pid)
             to_visit += children.get(pid, [])
     return sum(resident.get(pid, 0) for pid in tree)
+
+
+class MemoryLog:
+    """Samples of the server's resident memory; there are none if its processes are not here."""
+
+    def __init__(self, port: int, every: float) -> None:
+        """Sample the processes that listen on `port`, at most every so many seconds."""
+        try:
+            self._pids = pids_listening_on(port)
+        except UnknownServerError:
+            self._pids = set()
+        self._every = every
+        self._began = self._next = time.monotonic()
+        self.samples: list[tuple[float, float]] = []
+        """Seconds since the beginning, and megabytes."""
+
+    def look(self) -> None:
+        """Take a sample if it is time."""
+        now = time.monotonic()
+        if self._pids and now >= self._next:
+            self._next = now + self._every
+            self.samples.append((now - self._began, resident_bytes(self._pids) / 1_000_000))
 
 
 def _target(link: Path) -> str:

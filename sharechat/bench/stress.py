@@ -12,7 +12,14 @@ from sharechat.bench.fleet import Fleet, FleetError
 from sharechat.bench.processes import pids_listening_on, resident_bytes
 from sharechat.bench.results import Result
 from sharechat.bench.target import Target
-from sharechat.bench.workloads import Parameters, join, latencies, sent_by_room, talk_now
+from sharechat.bench.workloads import (
+    DEFAULT_SECONDS,
+    Parameters,
+    join,
+    latencies,
+    sent_by_room,
+    talk_now,
+)
 
 _SECONDS_TO_CLOSE = 20
 """How long to wait, at least, for the server to close a slow member."""
@@ -89,7 +96,7 @@ class Idle:
         specs = [MemberSpec(n, rooms[n % len(rooms)]) for n in range(members)]
         with Fleet(target, parameters.processes, text_bytes=parameters.text_bytes) as fleet:
             fleet.connect(specs, timeout=_TIMEOUT)
-            time.sleep(min(parameters.seconds, 10))
+            time.sleep(min(parameters.seconds or DEFAULT_SECONDS, 10))
             return resident_bytes(pids_listening_on(target.port))
 
 
@@ -150,8 +157,8 @@ class SlowMember:
             result.figures["p99 alone"] = alone.figures["p99"]
             fleet.connect([slow])
             # The kernel's own buffers, megabytes on loopback, have to fill up first.
-            seconds = max(parameters.seconds, _SECONDS_TO_CLOSE)
-            command = talk_now(replace(parameters, seconds=seconds))
+            seconds = max(parameters.seconds or DEFAULT_SECONDS, _SECONDS_TO_CLOSE)
+            command = talk_now(replace(parameters, seconds=seconds, rate=None))
             try:
                 replies = fleet.talk(command)
             except FleetError as error:

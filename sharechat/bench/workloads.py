@@ -11,6 +11,8 @@ from sharechat.bench.fleet import Fleet
 from sharechat.bench.results import Result
 from sharechat.bench.target import Target
 
+DEFAULT_SECONDS = 5.0
+"""How long a run measures, unless something else is said."""
 WARM_UP = 1.0
 """Seconds of talking before anything is measured."""
 _START_DELAY = 0.2
@@ -21,14 +23,18 @@ _START_DELAY = 0.2
 class Parameters:
     """What all workloads have in common. Raises ValueError if the window is too large."""
 
-    seconds: float = 5
-    """How long to measure."""
+    seconds: float | None = None
+    """How long to measure; by default 5 seconds, or what the workload says."""
     processes: int = 2
     """Number of client processes."""
     text_bytes: int = 64
     """Length of a chat message."""
     window: int = 1
     """How many messages each talker keeps in flight."""
+    rate: float | None = None
+    """Messages a second of all talkers together, instead of a window."""
+    talking: float = 0.05
+    """The share of the members that talk, where the workload leaves it open."""
 
     def __post_init__(self) -> None:
         if self.window * (self.text_bytes + 16) > MAX_IN_FLIGHT_BYTES:
@@ -121,23 +127,25 @@ def run_talk(
     return result
 
 
-def join(fleet: Fleet, specs: Sequence[MemberSpec]) -> dict[int, str]:
+def join(fleet: Fleet, specs: Sequence[MemberSpec], *, timeout: float = 60) -> dict[int, str]:
     """Connect the members, the first of every room before the others.
 
-    `specs` must begin with one member of each room. Returns what Fleet.connect returns.
+    `specs` must begin with one member of each room. Either part may take `timeout` seconds.
+    Returns what Fleet.connect returns.
     """
     rooms = len({spec.room for spec in specs})
-    first_ids = fleet.connect(specs[:rooms])
-    first_ids.update(fleet.connect(specs[rooms:]))
+    first_ids = fleet.connect(specs[:rooms], timeout=timeout)
+    first_ids.update(fleet.connect(specs[rooms:], timeout=timeout))
     return first_ids
 
 
 def talk_now(parameters: Parameters) -> Talk:
     """Return a command to warm up and then talk for the time to be measured, from now on."""
     start = time.monotonic() + _START_DELAY
-    measure_from = start + min(WARM_UP, parameters.seconds)
-    until = measure_from + parameters.seconds
-    return Talk(start, measure_from, until, parameters.window)
+    seconds = DEFAULT_SECONDS if parameters.seconds is None else parameters.seconds
+    measure_from = start + min(WARM_UP, seconds)
+    until = measure_from + seconds
+    return Talk(start, measure_from, until, parameters.window, rate=parameters.rate)
 
 
 def latencies(replies: Sequence[Talked]) -> list[float]:
