@@ -9,7 +9,7 @@ BIN := $(VENV)/bin
 unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: run test test-all unit-test int-test e2e-test browser-test hostile autobahn simulate simulate-breaks \
-	lint types coverage bench bench-readme screenshots api-docs measure-page lock clean
+	lint types coverage bench bench-readme bench-scale screenshots api-docs measure-page lock clean
 
 run: $(VENV)/.installed
 	$(BIN)/sharechat serve
@@ -104,6 +104,11 @@ bench: $(VENV)/.installed-bench
 # The README's tables and plots, from one run, which takes an hour and wants a quiet machine.
 bench-readme: bench
 	$(BIN)/python -m benchmarks.tables
+
+# Twenty thousand members for ten minutes, ten thousand that come back, ten thousand in one room:
+# half an hour. `make bench-scale SCALE="--scale 0.1"` takes a tenth of the members and of the time.
+bench-scale: $(VENV)/.installed-bench
+	$(BIN)/python -m benchmarks.scale $(SCALE)
 
 # `make lock` keeps the versions that still fit pyproject.toml; `make lock LOCK=--upgrade` takes
 # newer ones, but none of the last two weeks, in which a bad release is usually withdrawn.

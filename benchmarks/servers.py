@@ -72,17 +72,21 @@ def running_stores() -> Iterator[Stores]:
 
 @contextmanager
 def sharechat(
-    flags: Sequence[str] = (), *, program: Sequence[str] = ("-m", "sharechat")
+    flags: Sequence[str] = (),
+    *,
+    program: Sequence[str] = ("-m", "sharechat"),
+    port: int | None = None,
 ) -> Iterator[Server]:
     """Run `sharechat serve` with these flags and without a limit on any rate.
 
-    `program` is what Python runs. Raises RuntimeError if the server does not start.
+    `program` is what Python runs; without a `port` a free one is taken. Raises RuntimeError if
+    the server does not start.
     """
     command = [sys.executable, *program, "serve", "--log-level", "warning"]
     if not {"--database-url", "--data"} & set(flags):
         command.append("--in-memory")
     unlimited = ["--message-rate", "0", "--room-rate", "0", "--join-rate", "0"]
-    with _process([*command, *unlimited, *flags]) as server:
+    with _process([*command, *unlimited, *flags], port) as server:
         yield server
 
 
@@ -108,8 +112,8 @@ def rival(name: str) -> Iterator[Server]:
 
 
 @contextmanager
-def _process(command: Sequence[str]) -> Iterator[Server]:
-    port = free_port()
+def _process(command: Sequence[str], port: int | None = None) -> Iterator[Server]:
+    port = port or free_port()
     environment = {
         name: value for name, value in os.environ.items() if not name.startswith(_SETTINGS)
     }
