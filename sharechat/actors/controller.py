@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable
 import structlog
 import trio
 
+from sharechat.actors.arrivals import Arrivals
 from sharechat.actors.follower import Follower
 from sharechat.actors.history import History
 from sharechat.actors.janitor import Janitor
@@ -53,6 +54,7 @@ class Controller:
         self._members: dict[MemberId, Member] = {}
         telemetry.watch(Level.MEMBERS, self._members.__len__)
         self.rooms = Rooms(repository, queue, policy, telemetry)
+        self.arrivals = Arrivals(policy)
         self.history = History(repository, policy)
         self.lease = Lease(repository, self._lease_lost, policy, sources)
         self.journal = Journal(repository, queue, self.lease, self.rooms.deliver, policy, telemetry)
@@ -149,13 +151,15 @@ class Controller:
         after: int | None = None,
         subprotocol: Subprotocol = PLAIN_TEXT,
         messages: TokenBucket | None = None,
+        arrived: Callable[[], None] | None = None,
     ) -> None:
         """Serve one connection in a room that `Rooms.open_room` returned: a member's whole life.
 
         The member is `identity`, which `new_identity` returned, or else a new one. With
         `after`, it hears the room from past that seq on. What it says draws on `messages`
-        too, if that is given, which other members may share. The connection is closed when
-        this returns. If cancelled, the member leaves and the connection is closed.
+        too, if that is given, which other members may share. `arrived` is called, perhaps more
+        than once, when the member is in or will not be. The connection is closed when this
+        returns. If cancelled, the member leaves and the connection is closed.
         """
         if not self.rooms.running:
             await connection.aclose(RESTARTING)
@@ -173,6 +177,7 @@ class Controller:
                 subprotocol=subprotocol,
                 greeting=subprotocol.greeting(info, identity),
                 shared_bucket=messages,
+                arrived=arrived,
                 telemetry=self._telemetry,
             )
             self._members[member.id] = member

@@ -2,6 +2,7 @@
 
 import enum
 import math
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Final, Literal, NoReturn
 
@@ -74,6 +75,7 @@ class Member:
         subprotocol: Subprotocol = PLAIN_TEXT,
         greeting: Welcome | None = None,
         shared_bucket: TokenBucket | None = None,
+        arrived: Callable[[], None] | None = None,
         telemetry: Telemetry = SILENT,
     ) -> None:
         self.id = identity.id
@@ -94,6 +96,7 @@ class Member:
         self._sources = sources
         self._telemetry = telemetry
         self._greeting = greeting
+        self._arrived = arrived or _nothing
         self._scope = trio.CancelScope()
         self._close: Close | None = None
         self._sender, self._mailbox = trio.open_memory_channel[Mail](policy.max_waiting_batches)
@@ -141,6 +144,8 @@ class Member:
                     messages.joined(self._sources.message_id(), self._room.id, self.identity)
                 )
                 joined = True
+                if after is None:
+                    self._arrived()
                 self._telemetry.joined(resumed=after is not None)
                 log.debug("member joined", room=self._room.id, member=self.id)
                 async with trio.open_nursery() as nursery:
@@ -161,6 +166,7 @@ class Member:
                 )
             if joined:
                 self._telemetry.left(too_slow=self._close is TOO_SLOW)
+            self._arrived()
             # From now on `deliver` finds the mailbox closed.
             self._listening = False
             self._mailbox.close()
@@ -283,6 +289,8 @@ class Member:
         Returns how many there were.
         """
         entries = await self._history.read(self._room.id, after=after, limit=limit)
+        # Now, since the client may be slow to take them.
+        self._arrived()
         if entries:
             batch = Batch([entry.message for entry in entries])
             with self._history.holding(batch.size):
@@ -293,6 +301,10 @@ class Member:
                 self._telemetry.delivered(len(entries), batch.size, 1)
                 await self._connection.drain()
         return len(entries)
+
+
+def _nothing() -> None:
+    pass
 
 
 def _close_for(group: BaseExceptionGroup[SharechatError]) -> Close:

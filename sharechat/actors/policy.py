@@ -50,6 +50,10 @@ class Policy:
     """How long such a client waits for its turn to read a page."""
     history_bytes: int = 16 << 20
     """How many bytes of JSON all pages that such clients have yet to take may have together."""
+    arrivals_at_once: int = 64
+    """How many members come in at a time, from the look for their room to what they missed."""
+    arrival_patience: float = 10
+    """How long whoever comes in waits for its turn."""
     room_freshness: float = 1
     """How long after an entry of its log a room is taken to exist without asking the Repository."""
     room_linger: float = 5

@@ -128,6 +128,8 @@ class WebsocketRoute:
     async def _let_in(self, session: Websocket, room_id: str, subprotocol: Subprotocol) -> None:
         with ExitStack() as place:
             messages = place.enter_context(self._admission.admit_member(*peer_of(session)))
+            arrival = await self._controller.arrivals.wait()
+            place.callback(arrival.end)
             room = await self._controller.rooms.open_room(parse_room_id(room_id))
             after = None
             if (cursor := session.args.get("after")) is not None:
@@ -140,6 +142,7 @@ class WebsocketRoute:
                 after=after,
                 subprotocol=subprotocol,
                 messages=messages,
+                arrived=arrival.end,
             )
             headers = {MEMBER_ID_HEADER: identity.id, MEMBER_NAME_HEADER: identity.name}
             await _accept(session, subprotocol, serve, place.pop_all(), headers)
