@@ -35,8 +35,8 @@ _RESTART_PAUSE = 1
 class Controller:
     """Supervises the actors of one process.
 
-    The Journal, the Follower, the Lease, the Janitor and the Queue serve every room, so one
-    that fails is started again. A room or a member that fails ends alone.
+    Arrivals, the Journal, the Follower, the Lease, the Janitor and the Queue serve every room, so
+    one that fails is started again. A room or a member that fails ends alone.
     """
 
     def __init__(
@@ -79,6 +79,7 @@ class Controller:
         try:
             async with trio.open_nursery() as nursery:
                 await nursery.start(self.rooms.run)
+                nursery.start_soon(self._supervise, "arrivals", self.arrivals.run)
                 nursery.start_soon(self._supervise, "journal", self.journal.run)
                 nursery.start_soon(self._supervise, "queue", self._run_queue)
                 nursery.start_soon(self._supervise, "follower", self._follower.run)

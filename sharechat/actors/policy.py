@@ -52,8 +52,8 @@ class Policy:
     """How many bytes of JSON all pages that such clients have yet to take may have together."""
     arrivals_at_once: int = 64
     """How many members come in at a time, from the look for their room to what they missed."""
-    arrival_patience: float = 10
-    """How long whoever comes in waits for its turn."""
+    longest_arrival: float = 1
+    """How long the turn of one of them lasts at most while others wait."""
     room_freshness: float = 1
     """How long after an entry of its log a room is taken to exist without asking the Repository."""
     room_linger: float = 5

@@ -104,6 +104,11 @@ class Handover:
 
     # For what answers the handshake.
 
+    @property
+    def gone(self) -> bool:
+        """Whether the client has gone and left nothing unread. False if nobody knows."""
+        return self._transport.is_at_end()
+
     def accept(self, answer: bytes) -> None:
         """Take the socket from hypercorn with `answer`, which accepts a handshake.
 

@@ -66,6 +66,20 @@ class Transport:
         except OSError as error:
             raise trio.BrokenResourceError(str(error)) from error
 
+    def is_at_end(self) -> bool:
+        """Return whether the peer has closed the connection, and there is nothing left to read.
+
+        Takes nothing out of the socket. With TLS, an end that the peer announces (close_notify)
+        is something left to read.
+        """
+        try:
+            # The method of an SSLSocket takes no flags.
+            return not socket.socket.recv(self.socket, 1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            return False
+        except OSError:
+            return True
+
     async def read(self, max_bytes: int) -> bytes:
         """Wait for bytes and return them, b"" at the end. Cancelling loses nothing."""
         while True:

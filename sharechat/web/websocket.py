@@ -5,15 +5,15 @@ from contextlib import ExitStack
 from functools import partial
 
 import structlog
+import trio
 from hypercorn.typing import ASGIReceiveCallable, ASGISendCallable
 from quart import Blueprint, websocket
 from quart.asgi import ASGIWebsocketConnection
 from quart.wrappers import Websocket
 from quart_trio.asgi import TrioASGIWebsocketConnection
-from trio import Nursery
 
 from sharechat.actors.controller import Controller
-from sharechat.domain.errors import SharechatError
+from sharechat.domain.errors import SharechatError, UnavailableError
 from sharechat.domain.ids import parse_message_id, parse_room_id
 from sharechat.domain.outcomes import PROBLEM_OF, Close, close_of
 from sharechat.domain.ports import Connection, Repository
@@ -32,6 +32,12 @@ log = structlog.get_logger()
 EXTENSIONS = "Sec-WebSocket-Extensions"
 MEMBER_ID_HEADER = "Sharechat-Member-Id"
 MEMBER_NAME_HEADER = "Sharechat-Member-Name"
+
+_PATIENCE = 9.0
+"""Seconds within which a handshake is answered, if the client reads it.
+
+After five seconds of idleness it is then still sooner than the HTTP_TIMEOUT of a Handover.
+"""
 
 
 class WebsocketSession(TrioASGIWebsocketConnection):
@@ -54,7 +60,7 @@ class WebsocketSession(TrioASGIWebsocketConnection):
 
     async def handle_messages(  # type: ignore[override]
         self,
-        nursery: Nursery,  # noqa: ARG002 - Quart-Trio passes it
+        nursery: trio.Nursery,  # noqa: ARG002 - Quart-Trio passes it
         receive: ASGIReceiveCallable,
     ) -> None:
         async with self.send_channel:
@@ -126,14 +132,21 @@ class WebsocketRoute:
             await _accept(session, subprotocol, partial(_close, close), ExitStack(), {})
 
     async def _let_in(self, session: Websocket, room_id: str, subprotocol: Subprotocol) -> None:
+        id_ = parse_room_id(room_id)
+        cursor = session.args.get("after")
+        message_id = None if cursor is None else parse_message_id(cursor)
         with ExitStack() as place:
             messages = place.enter_context(self._admission.admit_member(*peer_of(session)))
-            arrival = await self._controller.arrivals.wait()
-            place.callback(arrival.end)
-            room = await self._controller.rooms.open_room(parse_room_id(room_id))
-            after = None
-            if (cursor := session.args.get("after")) is not None:
-                after = await self._repository.find(room.id, parse_message_id(cursor))
+            with trio.move_on_after(_PATIENCE) as patience:
+                arrival = await self._controller.arrivals.wait()
+                place.callback(arrival.end)
+                _check_presence(session)
+                room = await self._controller.rooms.open_room(id_)
+                after = None
+                if message_id is not None:
+                    after = await self._repository.find(room.id, message_id)
+            if patience.cancelled_caught:
+                raise UnavailableError("Too many members are coming in.")
             identity = self._controller.new_identity()
             serve = partial(
                 self._controller.serve_room,
@@ -168,6 +181,15 @@ async def _accept(
             connection = AsgiConnection(session, subprotocol.max_frame)
             await serve(connection)
             await connection.outlast()
+
+
+def _check_presence(session: Websocket) -> None:
+    """Raise UnavailableError if the client has gone, as many do that wait for their turn.
+
+    To let one in and out again would take up the turn of one who is there.
+    """
+    if (handover := find_handover(session.scope)) and handover.gone:
+        raise UnavailableError("The client has gone.")
 
 
 async def _close(close: Close, connection: Connection) -> None:

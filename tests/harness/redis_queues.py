@@ -20,7 +20,7 @@ TIMEOUT = 0.4
 """The `timeout` of an `impatient_queue`, in seconds."""
 
 impatient_queue = partial(open_queue, probe_interval=0.05, timeout=TIMEOUT)
-"""Makes a RedisQueue that soon notices that Redis does not answer."""
+"""Makes a Queue over Redis that soon notices that Redis does not answer."""
 
 
 @asynccontextmanager

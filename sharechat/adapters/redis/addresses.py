@@ -38,7 +38,10 @@ def parse_address(url: str) -> Endpoint | Sentinels | Cluster:
                 "The Redis URL must name nodes of a cluster, and no database: "
                 "redis+cluster://host,host."
             )
-        return Cluster(_parse_hosts(scheme, login, hosts, _PORT, options))
+        nodes = _parse_hosts(scheme, login, hosts, _PORT, options)
+        if nodes[0].database:
+            raise ValueError("A Redis Cluster has no databases: the Redis URL must not name one.")
+        return Cluster(nodes)
     service, _, database = path.partition("/")
     if not service or not hosts:
         raise ValueError(
@@ -58,6 +61,8 @@ def _parse_hosts(
     scheme: str, login: str, hosts: str, port: int, options: dict[str, str]
 ) -> list[Endpoint]:
     rest = f"?{urlencode(options)}" if options else ""
+    if not all(hosts.split(",")):
+        raise ValueError("A host in the Redis URL is empty.")
     return [
         parse_url(
             f"{scheme}://{login}{host if re.search(r':[0-9]+$', host) else f'{host}:{port}'}{rest}"

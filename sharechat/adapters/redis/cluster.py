@@ -3,15 +3,15 @@
 The rules are those of the Redis Cluster specification, "Redirection and resharding".
 """
 
-from collections.abc import Iterable
+import re
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 from redis.crc import REDIS_CLUSTER_HASH_SLOTS as SLOTS
 from redis.crc import key_slot
 
 from sharechat.adapters.redis.protocol import ConnectionFailedError
-from sharechat.adapters.redis.redis_connection import Connect
+from sharechat.adapters.redis.redis_connection import Connect, RedisConnection
 from sharechat.adapters.redis.url import Endpoint
 
 __all__ = ["SLOTS", "Cluster", "key_slot"]
@@ -28,42 +28,63 @@ class Cluster:
         self._seeds = seeds
         # Whom to ask, in this order.
         self._nodes: list[Endpoint] = []
+        # Of the view that was taken last. It grows with each failover.
+        self._epoch = 0
 
     def __str__(self) -> str:
         return f"the cluster of {', '.join(map(str, self._seeds))}"
 
     def ask_first(self, node: Endpoint) -> None:
-        """Ask this node before the others from now on."""
-        self._nodes = _unique([node, *self._nodes])
+        """Ask this node before the others the next time."""
+        self._nodes = [node, *_without(node, self._nodes)]
 
     def ask_last(self, node: Endpoint) -> None:
         """Ask the other nodes before this one from now on."""
-        self._nodes = [*(other for other in self._nodes if other != node), node]
+        self._nodes = [*_without(node, self._nodes), node]
 
     async def find_owners(self, connect: Connect) -> list[Endpoint | None]:
         """Return, for each slot, the primary that serves it. Cancelling leaves no connection open.
 
+        A node that is cut off from the others may have missed a failover. So each question goes to
+        another node than the last one, and a view that is older than the one that was taken last
+        counts only if there is none that is newer.
+
         Raises ConnectionFailedError, with what became of each node, if none tells.
         """
         reasons = []
-        for node in _unique([*self._nodes, *self._seeds]):
+        newest: _View | None = None
+        for node in [*self._nodes, *(seed for seed in self._seeds if seed not in self._nodes)]:
             try:
                 async with connect(node, b"sharechat") as connection:
-                    ranges = await connection.ask(b"CLUSTER", b"SLOTS")
+                    view = await self._view(connection, node)
             except ConnectionFailedError as error:
                 reasons.append(str(error))
                 continue
-            owners: list[Endpoint | None] = [None] * SLOTS
-            known = []
-            for start, end, *servers in ranges:
-                primary, *replicas = [self._endpoint(server, node) for server in servers]
-                owners[start : end + 1] = [primary] * (end + 1 - start)
-                known += [primary, *replicas]
-            if known:
-                self._nodes = _unique([node, *self._nodes, *known], among=known)
-                return owners
-            reasons.append(f"{node} knows no node that serves a slot")
-        raise ConnectionFailedError("; ".join(reasons))
+            if not view.nodes:
+                reasons.append(f"{node} knows no node that serves a slot")
+                continue
+            if newest is None or view.epoch > newest.epoch:
+                newest = view
+            if newest.epoch >= self._epoch:
+                break
+        if newest is None:
+            raise ConnectionFailedError("; ".join(reasons))
+        self._epoch = newest.epoch
+        known = [node for node in self._nodes if node in newest.nodes]
+        self._nodes = [*known, *(node for node in newest.nodes if node not in known)]
+        self.ask_last(newest.asked)
+        return newest.owners
+
+    async def _view(self, connection: RedisConnection, asked: Endpoint) -> "_View":
+        info = await connection.ask(b"CLUSTER", b"INFO")
+        found = re.search(rb"cluster_current_epoch:(\d+)", info)
+        owners: list[Endpoint | None] = [None] * SLOTS
+        nodes: list[Endpoint] = []
+        for start, end, *servers in await connection.ask(b"CLUSTER", b"SLOTS"):
+            primary, *replicas = [self._endpoint(server, asked) for server in servers]
+            owners[start : end + 1] = [primary] * (end + 1 - start)
+            nodes += [node for node in (primary, *replicas) if node not in nodes]
+        return _View(asked, int(found[1]) if found else 0, owners, nodes)
 
     def _endpoint(self, server: list[Any], asked: Endpoint) -> Endpoint:
         host, port, *_ = server
@@ -72,8 +93,14 @@ class Cluster:
         return replace(self.pattern, host=host, port=port)
 
 
-def _unique(nodes: list[Endpoint], among: Iterable[Endpoint] | None = None) -> list[Endpoint]:
-    """Return the nodes in this order, each once; with `among`, only those of them."""
-    chosen = None if among is None else {(node.host, node.port) for node in among}
-    unique = {(node.host, node.port): node for node in reversed(nodes)}
-    return [node for key, node in reversed(unique.items()) if chosen is None or key in chosen]
+class _View(NamedTuple):
+    """What one node says of the cluster."""
+
+    asked: Endpoint
+    epoch: int
+    owners: list[Endpoint | None]
+    nodes: list[Endpoint]
+
+
+def _without(node: Endpoint, nodes: list[Endpoint]) -> list[Endpoint]:
+    return [other for other in nodes if other != node]

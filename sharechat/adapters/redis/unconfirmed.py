@@ -8,8 +8,8 @@ from sharechat.domain.ids import RoomId
 class UnconfirmedRooms:
     """Rooms with publications that Redis has not confirmed, or that were dropped.
 
-    Redis handles the commands of one connection in order. So when a probe has come back,
-    every publication that was sent before the probe has reached Redis too.
+    Redis handles and answers the commands of one connection in order. So when a probe has come back
+    and has been answered, Redis has taken or refused every publication that was sent before it.
     """
 
     def __init__(self) -> None:

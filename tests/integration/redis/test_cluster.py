@@ -46,10 +46,8 @@ def channel_of(room_id: RoomId) -> bytes:
 
 def room_of(cluster: RedisCluster, node: ClusterNode) -> RoomId:
     """Return a new room whose channel a node serves."""
-    while True:
-        room_id = new_room_id()
-        if cluster.owner(channel_of(room_id)) is node:
-            return room_id
+    rooms = (new_room_id() for _ in range(1_000))
+    return next(room for room in rooms if cluster.owner(channel_of(room)) is node)
 
 
 def connections(node: RedisServer) -> int:
@@ -143,7 +141,9 @@ async def test_another_node_is_asked_if_the_first_is_away(cluster: RedisCluster)
     room = new_room_id()
     url = f"redis+cluster://127.0.0.1:1,127.0.0.1:{cluster.primaries[2].port}"
     async with running(open_queue(url), room):
-        assert all(connections(node) == 2 for node in cluster.primaries)
+        await until(
+            lambda: all(connections(node) == 2 for node in cluster.primaries), within=DEADLINE
+        )
 
 
 async def test_entries_are_heard_or_looked_for_while_their_slot_moves(
@@ -204,21 +204,42 @@ async def test_entries_are_heard_or_looked_for_when_a_replica_takes_over(
         nursery.cancel_scope.cancel()
 
 
-async def test_slots_that_no_node_serves_are_named_until_they_are_served_again(
-    cluster: RedisCluster,
-) -> None:
+async def test_a_primary_without_a_replica_may_come_back(cluster: RedisCluster) -> None:
     lost, *_ = cluster.primaries
     room = room_of(cluster, lost)
     here, there = impatient_queue(cluster.url), impatient_queue(cluster.url)
     async with running(here), running(there, room) as recorder:
         lost.kill()
-        await until_failing(here)
+        await until_failing(here, str(lost.port))
         here.publish(room, [make_entry(room)])
         lost.start()
         await until_working(here)
         await until_working(there)
         await recorder.has_missed(room)
         await assert_hears_once(here, recorder, room)
+    await trio.to_thread.run_sync(cluster.wait_until_well)
+
+
+async def test_slots_that_no_node_serves_are_told_until_they_are_served(
+    cluster: RedisCluster,
+) -> None:
+    primary, *_ = cluster.primaries
+    room = room_of(cluster, primary)
+    slot = str(key_slot(channel_of(room)))
+    here, there = impatient_queue(cluster.url), impatient_queue(cluster.url)
+    async with running(here), running(there, room) as recorder:
+        for node in cluster.primaries:
+            node.command("CLUSTER", "DELSLOTS", slot)
+        await until_failing(there, "serves 1 of its slots")
+        recorder.clear()
+        here.publish(room, [make_entry(room)])
+        await until_failing(here, "serves 1 of its slots")
+        primary.command("CLUSTER", "ADDSLOTS", slot)
+        await until_working(here)
+        await until_working(there)
+        await recorder.has_missed(room)
+        await assert_hears_once(here, recorder, room)
+    await trio.to_thread.run_sync(cluster.wait_until_well)
 
 
 async def test_a_server_that_is_no_cluster_is_named(server: RedisServer) -> None:
@@ -231,7 +252,14 @@ async def test_a_server_that_is_no_cluster_is_named(server: RedisServer) -> None
 
 
 async def test_a_user_who_may_do_nothing_but_publish_and_subscribe_is_enough() -> None:
-    rights = ("+cluster|slots", "+spublish", "+ssubscribe", "+sunsubscribe", "&sharechat:*")
+    rights = (
+        "+cluster|info",
+        "+cluster|slots",
+        "+spublish",
+        "+ssubscribe",
+        "+sunsubscribe",
+        "&sharechat:*",
+    )
     with RedisCluster(password="open sesame") as cluster:
         for node in cluster.primaries:
             node.command("ACL", "SETUSER", "chat", "on", ">p@ss", "resetchannels", *rights)

@@ -40,6 +40,9 @@ from sharechat.adapters.redis.url import parse_url
         ("redis+cluster://", "name nodes of a cluster"),
         ("redis+cluster://localhost/1", "no database"),
         ("redis+cluster://one,two:secret", "not valid"),
+        ("redis+cluster://one?db=1", "no databases"),
+        ("redis+cluster://one,", "empty"),
+        ("redis+sentinel://,one/chat", "empty"),
         ("redis+cluster://:secret/more@localhost", "no database"),
     ],
 )
