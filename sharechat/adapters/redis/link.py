@@ -8,6 +8,7 @@ import hiredis
 import structlog
 import trio
 
+from sharechat.adapters.redis.auto_reset_event import AutoResetEvent
 from sharechat.adapters.redis.connector import Connector
 from sharechat.adapters.redis.health import Health
 from sharechat.adapters.redis.probe import Probe
@@ -83,12 +84,12 @@ class Link:
         self._timeout = connector.timeout
         self._probe_interval = probe_interval
         self._subscriptions = subscriptions
-        self._subscriptions_changed = _AutoResetEvent()
+        self._subscriptions_changed = AutoResetEvent()
         self._new_probe_channel = new_probe_channel
         self._moved = moved
         self._interrupted = interrupted
         self._send_buffer = SendBuffer(buffer_size)
-        self._send_buffer_filled = _AutoResetEvent()
+        self._send_buffer_filled = AutoResetEvent()
         self._unconfirmed = UnconfirmedRooms()
         self._health = Health()
         self._random = random
@@ -260,21 +261,6 @@ class Link:
                 await event.wait()
                 return
         raise ConnectionFailedError(f"{self._address} {fault} within {self._timeout:g} s")
-
-
-class _AutoResetEvent:
-    """An event for one waiting task that is unset again when `wait` returns."""
-
-    def __init__(self) -> None:
-        self._event = trio.Event()
-
-    def set(self) -> None:
-        self._event.set()
-
-    async def wait(self) -> None:
-        """Wait until `set` is called, unless it was called since the last `wait`."""
-        await self._event.wait()
-        self._event = trio.Event()
 
 
 def _first_reason(error: BaseException) -> str:

@@ -1,8 +1,8 @@
 """Redis Cluster: rooms are spread over the shards, and follow their slots."""
 
 import time
-from collections.abc import Iterator, Sequence
-from itertools import count, pairwise
+from collections.abc import Iterator
+from itertools import pairwise
 
 import pytest
 import trio
@@ -10,8 +10,6 @@ from redis.crc import key_slot
 
 from sharechat.adapters.redis import open_queue
 from sharechat.domain.ids import RoomId, new_room_id
-from sharechat.domain.messages import Entry
-from sharechat.domain.ports import Queue
 from tests.harness.deadline import DEADLINE
 from tests.harness.queues import Recorder, make_entry, new_room_ids, until_working
 from tests.harness.redis import RedisServer
@@ -23,6 +21,7 @@ from tests.harness.redis_queues import (
     sharechat_connections,
     until_failing,
 )
+from tests.harness.talk import start_talk
 from tests.harness.waiting import until
 
 
@@ -67,63 +66,6 @@ def takes_over(replica: ClusterNode) -> bool:
             return True
         time.sleep(0.1)
     return False
-
-
-class Talk:
-    """Entries that one Queue publishes all the time, and what another one makes of them.
-
-    A subscriber may miss an entry if it is then told to look at the room.
-    """
-
-    def __init__(self, queue: Queue, room_id: RoomId) -> None:
-        self.recorder = Recorder()
-        self._queue = queue
-        self._room_id = room_id
-        # Entries in the order of publishing, and for each the number of looks before it.
-        self._published: list[tuple[Entry, int]] = []
-
-    async def run(self) -> None:
-        for seq in count(1):
-            entry = make_entry(self._room_id, seq)
-            self._published.append((entry, self._looks()))
-            self._queue.publish(self._room_id, [entry])
-            await trio.sleep(0.001)
-
-    def _looks(self) -> int:
-        return sum(self._room_id in rooms for rooms in self.recorder.all_missed)
-
-    async def goes_on(self) -> None:
-        """Wait until an entry is heard that was published after this call."""
-        said = len(self._published)
-        await until(
-            lambda: any(entries[-1].seq > said for _, entries in self.recorder.all_heard),
-            within=DEADLINE,
-        )
-
-    def unnoticed(self) -> Sequence[int]:
-        """Return the entries that were neither heard nor followed by a look at the room."""
-        heard = {entry.seq for _, entries in self.recorder.all_heard for entry in entries}
-        looks = self._looks()
-        last = max(heard)
-        return [
-            entry.seq
-            for entry, looks_before in self._published[:last]
-            if entry.seq not in heard and looks_before == looks
-        ]
-
-
-async def start_talk(nursery: trio.Nursery, url: str, room_id: RoomId) -> Talk:
-    """Start two Queues, of which one publishes and the other listens."""
-    here, there = impatient_queue(url), impatient_queue(url)
-    talk = Talk(here, room_id)
-    there.subscribe(room_id)
-    await nursery.start(here.run, Recorder())
-    await nursery.start(there.run, talk.recorder)
-    await until_working(here)
-    await until_working(there)
-    nursery.start_soon(talk.run)
-    await talk.goes_on()
-    return talk
 
 
 async def test_rooms_are_spread_over_the_primaries(cluster: RedisCluster) -> None:
