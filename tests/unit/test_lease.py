@@ -59,6 +59,30 @@ async def test_an_outage_makes_nobody_leave(autojump_clock: MockClock, length: f
             await member.hears("all here")
 
 
+async def test_a_renewal_that_hung_is_followed_by_the_next_one_at_once(
+    autojump_clock: MockClock,
+) -> None:
+    async with open_house() as house:
+        step = house.repository.at_next("renew_lease", hold=True, error=UnavailableError("away"))
+        await step.reached.wait()
+        await trio.sleep(2 * UNLIMITED.lease_interval)
+        following = house.repository.at_next("renew_lease")
+        step.release()
+        with trio.fail_after(0.1):
+            await following.reached.wait()
+
+
+async def test_a_renewal_that_fails_at_once_is_followed_by_the_next_one_after_the_interval(
+    autojump_clock: MockClock,
+) -> None:
+    async with open_house() as house:
+        house.repository.away = True
+        await trio.sleep(UNLIMITED.lease_interval)
+        house.repository.calls.clear()
+        await trio.sleep(10 * UNLIMITED.lease_interval)
+        assert 9 <= house.repository.calls["renew_lease"] <= 11
+
+
 async def test_an_intermittent_outage_makes_nobody_leave(autojump_clock: MockClock) -> None:
     async with open_house() as house:
         room = await house.repository.make_room()
