@@ -14,18 +14,15 @@ import time
 from collections.abc import Collection, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
 import trio
 
 from sharechat.adapters.redis import open_queue
-from sharechat.domain import ids
-from sharechat.domain.errors import UnavailableError
 from sharechat.domain.ids import RoomId
-from sharechat.domain.messages import Entry, Message, MessageType
-from sharechat.domain.ports import Queue
+from sharechat.domain.messages import Entry
+from tests.harness.queues import make_entry, new_room_ids, until_working
 from tests.harness.redis import RedisServer
 from tests.harness.redis_cluster import RedisCluster
 
@@ -80,15 +77,15 @@ class Bus:
         self._servers = servers
         self._here, self._there = open_queue(url), open_queue(url)
         self._counter = Counter()
-        self._entries = [_entry() for _ in range(_ROOMS)]
+        self._entries = [make_entry(room, text=_TEXT) for room in new_room_ids(_ROOMS)]
 
     async def start(self, nursery: trio.Nursery) -> None:
         for entry in self._entries:
             self._there.subscribe(entry.message.room_id)
         await nursery.start(self._here.run, Counter())
         await nursery.start(self._there.run, self._counter)
-        await _until_working(self._here)
-        await _until_working(self._there)
+        await until_working(self._here)
+        await until_working(self._there)
         # The rooms are subscribed to before the probe comes back for the second time.
         await trio.sleep(4)
 
@@ -115,30 +112,6 @@ class Bus:
     def _publish(self, number: int) -> None:
         entry = self._entries[number % _ROOMS]
         self._here.publish(entry.message.room_id, [entry])
-
-
-def _entry() -> Entry:
-    room = ids.new_room_id()
-    message = Message(
-        ids.new_message_id(),
-        room,
-        ids.new_member_id(),
-        "Blue Fox",
-        MessageType.CHAT,
-        _TEXT,
-        datetime.now(UTC),
-    )
-    return Entry(1, message)
-
-
-async def _until_working(queue: Queue) -> None:
-    while True:
-        try:
-            queue.check()
-        except UnavailableError:
-            await trio.sleep(0.01)
-        else:
-            return
 
 
 def _processor_seconds(server: RedisServer) -> float:

@@ -137,6 +137,7 @@ class ClusterQueue:
         except ConnectionFailedError as error:
             self._health.set_failed(str(error))
             return _RETRY_INTERVAL
+        running = set(self._shards.values())
         routes = [None if owner is None else self._shard_of(owner) for owner in owners]
         changed = routes != self._routes
         disowned, self._disowned = self._disowned, set()
@@ -147,8 +148,7 @@ class ClusterQueue:
             if shard not in serving:
                 shard.scope.cancel()
                 del self._shards[key]
-            elif not shard.started:
-                shard.started = True
+            elif shard not in running:
                 nursery.start_soon(self._run_shard, shard, listener)
         if unserved := owners.count(None):
             self._health.set_failed(f"no node of {self._cluster} serves {unserved} of its slots")

@@ -11,12 +11,11 @@ ROOM_PREFIX = b"sharechat:0:room:"
 
 
 class Shard:
-    """A primary, the link to it, whether that has been started, and what cancels it."""
+    """A primary, the link to it, and what cancels the link."""
 
     def __init__(self, endpoint: Endpoint) -> None:
         self.endpoint = endpoint
         self.link: Link
-        self.started = False
         self.scope = trio.CancelScope()
         self.probe_slot = -1
         """The slot of the channel of the link's probe."""
