@@ -3,6 +3,8 @@
 from collections import deque
 from collections.abc import Callable, Sequence
 from itertools import groupby
+from math import inf
+from typing import NoReturn
 
 import structlog
 import trio
@@ -26,30 +28,47 @@ AWAY = "The message could not be stored: the rooms cannot be reached. Try again 
 BROKEN = "The message could not be stored: something went wrong in the server."
 
 
+Settle = Callable[[Entry | NotStoredError], None]
+"""Told what became of a draft: the entry, or the reason why there is none. Must not raise."""
+
+
+def _nobody(_: Entry | NotStoredError) -> None:
+    """Nobody waits for the outcome."""
+
+
 class _Pending:
-    """A draft that waits to be stored; `done` is set once its outcome is known."""
+    """A draft that waits to be stored, until `deadline`."""
 
-    __slots__ = ("abandoned", "done", "draft", "outcome", "size")
+    __slots__ = ("_settle", "deadline", "draft", "settled", "size")
 
-    def __init__(self, draft: Draft) -> None:
+    def __init__(self, draft: Draft, settle: Settle = _nobody, deadline: float = inf) -> None:
         self.draft = draft
         # In characters. A text that is not ASCII has up to four bytes for each; to count them
         # exactly would mean to encode every text twice.
         self.size = len(draft.text)
-        self.done = trio.Event()
-        self.outcome: Entry | SharechatError | None = None
-        self.abandoned = False
+        self.deadline = deadline
+        self.settled = False
+        """Whether there is an outcome, so that it need not be stored any more."""
+        self._settle = settle
 
     def settle(self, outcome: Entry | SharechatError) -> None:
-        self.outcome = outcome
-        self.done.set()
+        """Tell the outcome, unless another one has been told."""
+        if self.settled:
+            return
+        self.settled = True
+        if not isinstance(outcome, Entry | NotStoredError):
+            error = NotStoredError(str(outcome))
+            error.__cause__ = outcome
+            outcome = error
+        self._settle(outcome)
 
 
 class Journal:
-    """One task, one mailbox: it stores all that waits in one commit, over and over.
+    """One mailbox, and one task that stores all that waits in one commit, over and over.
 
     While one commit runs the next batch gathers, so batches grow with the load. When the
-    mailbox is full, senders wait.
+    mailbox is full, senders wait. A second task gives up what waits for too long: one timer for
+    all, since a timer for each message would take a tenth of the time that a message takes.
 
     What was stored goes to this process's rooms by `deliver(room_id, entries)`, room by room,
     and to the other processes by the Queue, before its senders are told. Members join through
@@ -81,6 +100,8 @@ class Journal:
         # Whose `left` waits to be stored.
         self._leaving: set[tuple[RoomId, MemberId]] = set()
         self._pending: list[_Pending] = []
+        # All that have a deadline, the earliest first; those that are settled go with each commit.
+        self._timed: deque[_Pending] = deque()
         self._idle = trio.Event()
         telemetry.watch(Level.WAITING, self._waiting)
 
@@ -91,28 +112,47 @@ class Journal:
     async def store(self, draft: Draft) -> Entry:
         """Store a draft; return the entry that it became.
 
-        Raises NotStoredError, with a reason for the author, if the draft was refused or could
-        not be stored within `store_timeout` seconds; in the latter case it may have been
-        stored all the same. If the call is cancelled, a draft that is already in the mailbox
-        is still stored: what a member said before it left counts.
+        Raises NotStoredError, as `submit` tells it. If the call is cancelled, a draft that is
+        already in the mailbox is still stored: what a member said before it left counts.
         """
-        pending = _Pending(draft)
+        settled = trio.Event()
+        outcomes: list[Entry | NotStoredError] = []
+
+        def settle(outcome: Entry | NotStoredError) -> None:
+            outcomes.append(outcome)
+            settled.set()
+
+        pending = _Pending(draft, settle)
         with trio.move_on_after(self._policy.store_timeout):
             await self._put(pending)
-            await pending.done.wait()
-        if pending.outcome is None:
-            pending.abandoned = True
-            raise NotStoredError(AWAY)
-        if isinstance(pending.outcome, SharechatError):
-            raise NotStoredError(str(pending.outcome)) from pending.outcome
-        return pending.outcome
+            await settled.wait()
+        if not outcomes:
+            pending.settle(NotStoredError(AWAY))
+        if isinstance(outcomes[0], NotStoredError):
+            raise outcomes[0]
+        return outcomes[0]
 
-    async def submit(self, draft: Draft) -> None:
-        """Have a draft stored without waiting for the outcome.
+    async def submit(self, draft: Draft, settle: Settle | None = None) -> None:
+        """Have a draft stored; `settle` is called once with what became of it.
 
-        Waits only while the mailbox is full. If cancelled then, the draft is not stored.
+        That is NotStoredError, with a reason for the author and the error as its cause, if the
+        draft was refused or could not be stored within `store_timeout` seconds; in the latter case
+        it may have been stored all the same. Without `settle` it is stored however late that is.
+
+        Waits only while the mailbox is full. If cancelled then, the draft is not stored, and
+        `settle` is not called.
         """
-        await self._put(_Pending(draft))
+        if settle is None:
+            pending = _Pending(draft)
+        else:
+            deadline = trio.current_time() + self._policy.store_timeout
+            pending = _Pending(draft, settle, deadline)
+            self._timed.append(pending)
+        try:
+            await self._put(pending)
+        except trio.Cancelled:
+            pending.settled = True  # Nobody waits for the outcome.
+            raise
 
     async def _put(self, pending: _Pending) -> None:
         # A cancelled member says nothing more.
@@ -121,7 +161,8 @@ class Journal:
             # There nearly always is room, and the caller's next await is a checkpoint.
             self._sender.send_nowait(pending)
         except trio.WouldBlock:
-            await self._sender.send(pending)
+            with trio.move_on_at(pending.deadline):
+                await self._sender.send(pending)
 
     def leave(self, draft: Draft) -> None:
         """Take a `left`, and store it after everything its member sent, however long that takes.
@@ -152,6 +193,22 @@ class Journal:
 
         If this raises, it may be called again: nothing that was taken is forgotten.
         """
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._give_up)
+            await self._store_all()
+
+    async def _give_up(self) -> NoReturn:
+        """Settle what has not been stored by its deadline."""
+        timed = self._timed
+        while True:
+            now = trio.current_time()
+            while timed and (timed[0].settled or timed[0].deadline <= now):
+                timed.popleft().settle(NotStoredError(AWAY))
+            # Whatever comes meanwhile has a later deadline.
+            earliest = timed[0].deadline if timed else now + self._policy.store_timeout
+            await trio.sleep_until(earliest)
+
+    async def _store_all(self) -> NoReturn:
         while True:
             if not self._pending and not self._overflow:
                 if not self._mailbox.statistics().current_buffer_used:
@@ -171,7 +228,7 @@ class Journal:
                 break
             self._pending.append(pending)
             size += pending.size
-        self._pending = [pending for pending in self._pending if not pending.abandoned]
+        self._pending = [pending for pending in self._pending if not pending.settled]
 
     def _take(self) -> _Pending | None:
         """Return the next draft: what overflowed if it is its turn, else from the mailbox."""
@@ -212,6 +269,8 @@ class Journal:
                 if draft.type is MessageType.LEFT:
                     self._leaving.discard((draft.room_id, draft.member.id))
                 pending.settle(outcome)
+            while self._timed and self._timed[0].settled:
+                self._timed.popleft()
 
     async def _append(self, batch: Sequence[_Pending]) -> list[Entry | Refusal]:
         """Append a batch; if that raises, halve it until only the offending draft is refused."""

@@ -106,8 +106,6 @@ class Member:
         self._listening = False
         # Whether `listen` has been told to drain the connection and has yet to do so.
         self._drain_requested = False
-        # Set once nothing that is sent from now on can come before the member's own `joined`.
-        self._welcomed = trio.Event()
         self._talk = Talk(
             identity,
             connection,
@@ -117,7 +115,6 @@ class Member:
             sources,
             subprotocol,
             shared_bucket or TokenBucket(0, 1),
-            self._welcomed,
             lambda: self.position,
             self.deliver,
             telemetry,
@@ -186,8 +183,9 @@ class Member:
 
     def welcome(self, batch: Batch) -> bool:
         """Take the room's first batch for this member; otherwise like `deliver`."""
-        self._welcomed.set()
-        return self.deliver(batch)
+        taken = self.deliver(batch)
+        self._talk.welcome()
+        return taken
 
     def deliver(self, batch: Batch) -> bool:
         """Take a batch for the client, without waiting; return False if the member is leaving."""
@@ -239,7 +237,7 @@ class Member:
         """
         if after is not None:
             await self._catch_up(after)
-            self._welcomed.set()
+            self._talk.welcome()
         self._listening = True
         while True:
             with suppress(trio.WouldBlock):
@@ -266,7 +264,7 @@ class Member:
             # the client said before; it finds the end by itself.
             self._listening = False
             self._mailbox.close()
-            self._welcomed.set()  # Nothing is sent any more that could come too early.
+            self._talk.welcome()  # Nothing is sent any more that could come too early.
 
     async def _catch_up(self, after: int) -> None:
         """Send the log past `after` page by page, until the room can go on without a gap."""

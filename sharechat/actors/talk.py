@@ -27,20 +27,24 @@ class Talk:
     """A part of a member, which `Member.broadcast` runs.
 
     `shared_bucket` limits all members of one address. What concerns this client alone, such
-    as a failure, goes to `deliver`, but only once `welcomed` is set. `position` returns the seq
-    up to which the client has been sent the log, or will be before anything else.
+    as a failure, goes to `deliver`, but only once `welcome` has been called. `position` returns the
+    seq up to which the client has been sent the log, or will be before anything else.
     """
 
     __slots__ = (
+        "_answered",
         "_connection",
         "_deliver",
         "_identity",
         "_journal",
+        "_outcome",
         "_policy",
         "_position",
         "_room_id",
         "_shared_bucket",
         "_sources",
+        "_submitted",
+        "_submitted_at",
         "_subprotocol",
         "_telemetry",
         "_welcomed",
@@ -56,7 +60,6 @@ class Talk:
         sources: Sources,
         subprotocol: Subprotocol,
         shared_bucket: TokenBucket,
-        welcomed: trio.Event,
         position: Callable[[], int],
         deliver: Callable[[Batch], object],
         telemetry: Telemetry = SILENT,
@@ -69,15 +72,29 @@ class Talk:
         self._sources = sources
         self._subprotocol = subprotocol
         self._shared_bucket = shared_bucket
-        self._welcomed = welcomed
         self._position = position
         self._deliver = deliver
         self._telemetry = telemetry
+        # The message that is on its way to the log, or whose author is yet to be answered; the
+        # client's position when it was submitted; and its outcome, if that is to be told and cannot
+        # be yet.
+        self._submitted: Draft | None = None
+        self._submitted_at = 0
+        self._outcome: Entry | NotStoredError | None = None
+        # Set, if `run` waits for it, once there is no such message any more.
+        self._answered: trio.Event | None = None
+        self._welcomed = trio.Event()
+
+    def welcome(self) -> None:
+        """Learn that nothing that is delivered from now on comes before the member's `joined`."""
+        self._welcomed.set()
+        if self._outcome is not None:
+            self._answer(self._outcome)
 
     async def run(self) -> NoReturn:
         """Carry texts from the connection to the Journal, one after the other.
 
-        The next text is read when this one has been stored and the rate allows another; so a
+        The next text is taken up when this one has been stored and the rate allows another; so a
         client that sends too much is held back. Ends by raising ConnectionClosedError.
         """
         bucket = TokenBucket(self._policy.message_rate, self._policy.message_burst)
@@ -90,17 +107,45 @@ class Talk:
                 await connection.pause(pause)
             if connection.gone:
                 await self._store_the_rest(text)
-            position = self._position()
+            if self._submitted is not None:
+                self._answered = trio.Event()
+                await self._answered.wait()
             try:
                 draft = self._draft(text)
-                entry = await self._journal.store(draft)
             except MalformedError as error:
-                await self._fail(self._chat(error.id, ""), error)
-            except NotStoredError as error:
-                await self._fail(draft, error)
+                await self._welcomed.wait()
+                self._fail(self._chat(error.id, ""), error)
             else:
-                if entry.seq <= position or entry.message.member_id != self._identity.id:
-                    await self._repeat(entry)
+                self._submitted, self._submitted_at = draft, self._position()
+                await self._journal.submit(draft, self._settle)
+
+    def _settle(self, outcome: Entry | NotStoredError) -> None:
+        """Take what became of a message. In the Journal's task: nothing here waits or raises."""
+        if (
+            isinstance(outcome, Entry)
+            and outcome.seq > self._submitted_at
+            and outcome.message.member_id == self._identity.id
+        ):
+            # The client hears it in its place in the log.
+            self._set_answered()
+        elif self._welcomed.is_set():
+            self._answer(outcome)
+        else:
+            self._outcome = outcome
+
+    def _answer(self, outcome: Entry | NotStoredError) -> None:
+        if isinstance(outcome, Entry):
+            self._repeat(outcome)
+        else:
+            assert self._submitted is not None
+            self._fail(self._submitted, outcome)
+        self._set_answered()
+
+    def _set_answered(self) -> None:
+        self._submitted = self._outcome = None
+        if self._answered is not None:
+            self._answered.set()
+            self._answered = None
 
     def _draft(self, text: str) -> Draft:
         """Return the chat message that a text holds. Raises MalformedError."""
@@ -111,17 +156,15 @@ class Talk:
         id_ = id_ or self._sources.message_id()
         return messages.chat(id_, self._room_id, self._identity, text)
 
-    async def _fail(self, draft: Draft, reason: SharechatError) -> None:
+    def _fail(self, draft: Draft, reason: SharechatError) -> None:
         self._telemetry.not_stored(reason)
-        await self._welcomed.wait()
         self._deliver(Batch([messages.failed(draft, str(reason), self._sources.now())]))
 
-    async def _repeat(self, entry: Entry) -> None:
+    def _repeat(self, entry: Entry) -> None:
         """Send the client a message that it has said again and that had been stored before.
 
         If the client has yet to be sent the message in its place in the log, it hears it then.
         """
-        await self._welcomed.wait()
         if entry.seq <= self._position():
             self._deliver(Batch([entry.message]))
 

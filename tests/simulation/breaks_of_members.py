@@ -9,10 +9,8 @@ from sharechat.actors.journal import Journal, _Pending
 from sharechat.actors.member import Member
 from sharechat.actors.room import JoinAfter, Mail, Room, _Arriving
 from sharechat.actors.talk import Talk
-from sharechat.domain import messages
-from sharechat.domain.batch import Batch
-from sharechat.domain.errors import NotStoredError, SharechatError
-from sharechat.domain.messages import Draft
+from sharechat.domain.errors import NotStoredError
+from sharechat.domain.messages import Draft, Entry
 from sharechat.domain.token_bucket import TokenBucket
 
 
@@ -69,10 +67,14 @@ def join_position() -> AbstractContextManager[object]:
 def early_failure() -> AbstractContextManager[object]:
     """A member is told of a failure before it has heard its own `joined`."""
 
-    async def fail(self: Talk, draft: Draft, reason: SharechatError) -> None:
-        self._deliver(Batch([messages.failed(draft, str(reason), self._sources.now())]))
+    settle = Talk._settle
 
-    return mock.patch.object(Talk, "_fail", fail)
+    def settle_at_once(self: Talk, outcome: Entry | NotStoredError) -> None:
+        settle(self, outcome)
+        if isinstance(self._outcome, NotStoredError):
+            self._answer(self._outcome)
+
+    return mock.patch.object(Talk, "_settle", settle_at_once)
 
 
 def message_rate() -> AbstractContextManager[object]:

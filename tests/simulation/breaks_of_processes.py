@@ -13,12 +13,11 @@ from sharechat.actors.journal import BROKEN, Journal, _Pending
 from sharechat.actors.lease import Lease
 from sharechat.actors.lease_watcher import LeaseWatcher, _Seen
 from sharechat.domain.errors import (
-    NotStoredError,
     RejectedError,
     UnavailableError,
 )
 from sharechat.domain.ids import ProcessId
-from sharechat.domain.messages import Draft, Entry, MessageType, stamp
+from sharechat.domain.messages import Entry, MessageType, stamp
 from sharechat.domain.ports import Refusal
 from tests.simulation.world import utc_now
 
@@ -87,15 +86,10 @@ def halving() -> AbstractContextManager[object]:
 def store_timeout() -> AbstractContextManager[object]:
     """A client waits for its text to be stored for as long as that takes."""
 
-    async def store(self: Journal, draft: Draft) -> Entry:
-        pending = _Pending(draft)
-        await self._put(pending)
-        await pending.done.wait()
-        if isinstance(pending.outcome, Entry):
-            return pending.outcome
-        raise NotStoredError(str(pending.outcome)) from pending.outcome
+    async def give_up(self: Journal) -> None:
+        await trio.sleep_forever()
 
-    return mock.patch.object(Journal, "store", store)
+    return mock.patch.object(Journal, "_give_up", give_up)
 
 
 def lease_patience() -> AbstractContextManager[object]:

@@ -10,7 +10,7 @@ import msgspec
 import trio
 
 from sharechat.actors import member
-from sharechat.actors.journal import AWAY, Journal
+from sharechat.actors.journal import AWAY, Journal, Settle
 from sharechat.actors.member import Member
 from sharechat.actors.talk import Talk
 from sharechat.adapters.memory import MemoryRepository
@@ -40,14 +40,14 @@ def capital_id() -> AbstractContextManager[object]:
 
 def repeated_text() -> AbstractContextManager[object]:
     """What is said again is answered with its new text, which is not what is stored."""
-    store = Journal.store
+    repeat = Talk._repeat
 
-    async def store_and_quote(self: Journal, draft: Draft) -> Entry:
-        entry = await store(self, draft)
-        message = msgspec.structs.replace(entry.message, text=draft.text)
-        return Entry(entry.seq, message)
+    def repeat_and_quote(self: Talk, entry: Entry) -> None:
+        assert self._submitted is not None
+        message = msgspec.structs.replace(entry.message, text=self._submitted.text)
+        repeat(self, Entry(entry.seq, message))
 
-    return mock.patch.object(Journal, "store", store_and_quote)
+    return mock.patch.object(Talk, "_repeat", repeat_and_quote)
 
 
 def id_of_another() -> AbstractContextManager[object]:
@@ -103,17 +103,13 @@ def absent_author() -> AbstractContextManager[object]:
 def silent_repeat() -> AbstractContextManager[object]:
     """Saying something again is not answered."""
 
-    async def repeat(self: Talk, entry: Entry) -> None:
-        await self._welcomed.wait()
-
-    return mock.patch.object(Talk, "_repeat", repeat)
+    return mock.patch.object(Talk, "_repeat")
 
 
 def public_repeat() -> AbstractContextManager[object]:
     """The answer to what is said again goes to all members here."""
 
-    async def repeat(self: Talk, entry: Entry) -> None:
-        await self._welcomed.wait()
+    def repeat(self: Talk, entry: Entry) -> None:
         sender: Member = self._deliver.__self__  # type: ignore[attr-defined]
         recipients = {sender.id: sender} | sender._room._members
         for recipient in recipients.values():
@@ -125,18 +121,20 @@ def public_repeat() -> AbstractContextManager[object]:
 def early_repeat() -> AbstractContextManager[object]:
     """The answer to what is said again comes before the client has heard that it has joined."""
 
-    async def repeat(self: Talk, entry: Entry) -> None:
-        if entry.seq <= self._position():
-            self._deliver(Batch([entry.message]))
+    settle = Talk._settle
 
-    return mock.patch.object(Talk, "_repeat", repeat)
+    def settle_at_once(self: Talk, outcome: Entry | NotStoredError) -> None:
+        settle(self, outcome)
+        if isinstance(self._outcome, Entry):
+            self._answer(self._outcome)
+
+    return mock.patch.object(Talk, "_settle", settle_at_once)
 
 
 def hasty_repeat() -> AbstractContextManager[object]:
     """The answer to what is said again comes before the copy in the log."""
 
-    async def repeat(self: Talk, entry: Entry) -> None:
-        await self._welcomed.wait()
+    def repeat(self: Talk, entry: Entry) -> None:
         self._deliver(Batch([entry.message]))
 
     return mock.patch.object(Talk, "_repeat", repeat)
@@ -156,28 +154,32 @@ def _positioned(position_of: Callable[[Member], int]) -> AbstractContextManager[
     init: Any = Talk.__init__
 
     def init_with_position(self: Talk, *args: Any) -> None:
-        *others, _, deliver = args
-        init(self, *others, lambda: position_of(deliver.__self__), deliver)
+        *others, _, deliver, telemetry = args
+        init(self, *others, lambda: position_of(deliver.__self__), deliver, telemetry)
 
     return mock.patch.object(Talk, "__init__", init_with_position)
 
 
 def failed_id() -> AbstractContextManager[object]:
     """A message that failed once is refused when it is said again, even if it is stored."""
-    store = Journal.store
+    submit = Journal.submit
     failed_here = WeakKeyDictionary[Journal, set[MessageId]]()
 
-    async def store_if_new(self: Journal, draft: Draft) -> Entry:
+    async def submit_if_new(self: Journal, draft: Draft, settle: Settle | None = None) -> None:
         failed = failed_here.setdefault(self, set())
-        if draft.id in failed:
-            raise NotStoredError(AWAY)
-        try:
-            return await store(self, draft)
-        except NotStoredError:
-            failed.add(draft.id)
-            raise
 
-    return mock.patch.object(Journal, "store", store_if_new)
+        def settle_and_note(outcome: Entry | NotStoredError) -> None:
+            if isinstance(outcome, NotStoredError):
+                failed.add(draft.id)
+            if settle is not None:
+                settle(outcome)
+
+        if draft.id in failed:
+            settle_and_note(NotStoredError(AWAY))
+        else:
+            await submit(self, draft, settle_and_note)
+
+    return mock.patch.object(Journal, "submit", submit_if_new)
 
 
 def greeting() -> AbstractContextManager[object]:
@@ -198,8 +200,8 @@ def malformed_frame() -> AbstractContextManager[object]:
     """A frame that the subprotocol does not allow is not answered."""
     fail = Talk._fail
 
-    async def fail_unless_malformed(self: Talk, draft: Draft, reason: SharechatError) -> None:
+    def fail_unless_malformed(self: Talk, draft: Draft, reason: SharechatError) -> None:
         if not isinstance(reason, MalformedError):
-            await fail(self, draft, reason)
+            fail(self, draft, reason)
 
     return mock.patch.object(Talk, "_fail", fail_unless_malformed)

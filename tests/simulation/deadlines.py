@@ -63,7 +63,8 @@ def _answered(world: World, connection: ClientState) -> Iterator[str]:
         return  # A failure waits until the client has caught up.
     joined = next((at for at, _ in connection.heard), float("inf"))
     for number, submitted in enumerate(connection.submitted_at):
-        begins = max(submitted, joined)
+        # It waits until the one before it is settled.
+        begins = max(submitted, joined, *connection.settled_at[max(0, number - 1) : number])
         settled = (*connection.settled_at, float("inf"))[min(number, connection.settled)]
         by = begins + _STORED_WITHIN
         if settled <= by or connection.dawdled or connection.ended_at <= by:

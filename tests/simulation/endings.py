@@ -58,10 +58,10 @@ def _noticed(world: World, connection: ClientState) -> Iterator[str]:
     gone_at, within = connection.gone_at, connection.noticed_within
     if gone_at is None or connection.accepted_at is None:
         return
-    # It reads nothing before the client has joined, or while it stores a text.
+    # It reads nothing before the client has joined, or while a text waits for the one before it.
     joined_at = stored_at(world, connection, MessageType.JOINED)
     begins = max(gone_at, connection.accepted_at, joined_at, *connection.settled_at[-1:])
-    if len(connection.consumed) > connection.settled:
+    if len(connection.consumed) > connection.settled + connection.storing:
         return
     by = connection.process.calm_from(begins, within) + within
     ends = (connection.noticed_at, connection.closed_at)

@@ -3,9 +3,16 @@
 import trio
 
 from sharechat.actors.controller import Controller
+from sharechat.actors.journal import Journal, Settle
 from sharechat.actors.policy import Policy
-from sharechat.domain.errors import RoomNotFoundError, SharechatError, UnavailableError
+from sharechat.domain.errors import (
+    NotStoredError,
+    RoomNotFoundError,
+    SharechatError,
+    UnavailableError,
+)
 from sharechat.domain.ids import RoomId
+from sharechat.domain.messages import Draft, Entry
 from sharechat.net.heartbeat import Heartbeat
 from tests.simulation.client import SimClient
 from tests.simulation.connection import SimConnection
@@ -30,6 +37,7 @@ class SimProcess(ProcessState):
         self.repository = SimRepository(world, self)
         self.queue = WatchedQueue(world, self, world.bus.connect(self))
         self.controller = Controller(self.repository, self.queue, policy, SimSources(world))
+        _note_when_settled(self.controller.journal)
         self._world = world
         self._policy = policy
         self._scope = trio.CancelScope()
@@ -188,3 +196,24 @@ class SimProcess(ProcessState):
             self.disturbed.append((self._frozen_at, trio.current_time()))
             if self._freezable is not None:
                 self._world.freezer.thaw(self._freezable)
+
+
+def _note_when_settled(journal: Journal) -> None:
+    """Record in the state of each client when it is known what becomes of its texts."""
+    submit = journal.submit
+
+    async def submit_and_note(draft: Draft, settle: Settle | None = None) -> None:
+        if settle is None:  # The client has gone.
+            await submit(draft)
+            return
+        client = serving.get()
+
+        def settle_and_note(outcome: Entry | NotStoredError) -> None:
+            client.storing = False
+            client.settled_at.append(trio.current_time())
+            settle(outcome)
+
+        client.storing = True
+        await submit(draft, settle_and_note)
+
+    journal.submit = submit_and_note  # type: ignore[method-assign]

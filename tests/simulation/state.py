@@ -148,7 +148,9 @@ class ClientState:
         self.submitted_at: list[float] = []
         """When it had waited for as long as the rate demands."""
         self.settled_at: list[float] = []
-        """When it had finished with each of them: it asked for the next one."""
+        """When it knew what becomes of each of them: it is stored, or refused."""
+        self.storing = False
+        """Whether the server waits for one of them to be stored."""
         self.reads = True
         """Whether the client reads everything immediately."""
         self.dawdled = False

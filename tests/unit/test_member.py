@@ -87,7 +87,7 @@ async def test_a_member_joins_talks_and_leaves_once(autojump_clock: MockClock) -
         assert log[-1].text == f"{log[0].member_name} left the room."
 
 
-async def test_the_next_text_is_received_only_when_the_last_one_has_been_stored(
+async def test_the_next_text_is_taken_up_only_when_the_last_one_has_been_stored(
     autojump_clock: MockClock,
 ) -> None:
     async with open_house() as house:
@@ -97,9 +97,10 @@ async def test_the_next_text_is_received_only_when_the_last_one_has_been_stored(
         member.says("1", "2", "3")
         await step.reached.wait()
         await wait_all_tasks_blocked()
-        assert member.read == 1
+        assert member.read == 2
         step.release()
         await member.hears("1", "2", "3")
+        assert house.repository.commits[-3:] == [["1"], ["2"], ["3"]]
 
 
 async def test_a_member_over_its_rate_is_held_back_and_nothing_is_lost(
