@@ -1,8 +1,7 @@
 """The journal: the only way into the log, with one commit for everything that waits."""
 
-from collections import deque
+from collections import defaultdict, deque
 from collections.abc import Callable, Sequence
-from itertools import groupby
 from math import inf
 from typing import NoReturn
 
@@ -97,12 +96,13 @@ class Journal:
         # with the value of `taken` at which everything that was in the mailbox before it has
         # come out.
         self._overflow: deque[tuple[int, _Pending]] = deque()
-        # Whose `left` waits to be stored.
+        # Whose `left` waits to be stored, and whether there is none.
         self._leaving: set[tuple[RoomId, MemberId]] = set()
+        self._idle = trio.Event()
+        self._idle.set()
         self._pending: list[_Pending] = []
         # All that have a deadline, the earliest first; those that are settled go with each commit.
         self._timed: deque[_Pending] = deque()
-        self._idle = trio.Event()
         telemetry.watch(Level.WAITING, self._waiting)
 
     def _waiting(self) -> int:
@@ -211,8 +211,6 @@ class Journal:
     async def _store_all(self) -> NoReturn:
         while True:
             if not self._pending and not self._overflow:
-                if not self._mailbox.statistics().current_buffer_used:
-                    self._idle.set()
                 self._pending.append(await self._mailbox.receive())
                 self._taken += 1
             self._gather()
@@ -253,13 +251,16 @@ class Journal:
             await trio.sleep(self._policy.retry_interval)
             return
         self._pending = []
-        stored = [outcome for outcome in outcomes if isinstance(outcome, Entry)]
-        chats = [entry for entry in stored if entry.message.type is MessageType.CHAT]
-        self._telemetry.stored(len(batch), len(chats), began)
-        stored.sort(key=_by_room)
+        chats = 0
+        stored = defaultdict[RoomId, list[Entry]](list)
+        for outcome in outcomes:
+            if isinstance(outcome, Entry):
+                message = outcome.message
+                stored[message.room_id].append(outcome)
+                chats += message.type is MessageType.CHAT
+        self._telemetry.stored(len(batch), chats, began)
         try:
-            for room_id, group in groupby(stored, key=_by_room):
-                entries = list(group)
+            for room_id, entries in stored.items():
                 self._deliver(room_id, entries)
                 self._queue.publish(room_id, entries)
         finally:
@@ -268,6 +269,8 @@ class Journal:
                 draft = pending.draft
                 if draft.type is MessageType.LEFT:
                     self._leaving.discard((draft.room_id, draft.member.id))
+                    if not self._leaving:
+                        self._idle.set()
                 pending.settle(outcome)
             while self._timed and self._timed[0].settled:
                 self._timed.popleft()
@@ -288,7 +291,3 @@ class Journal:
                 return [RejectedError(BROKEN)]
         middle = len(batch) // 2
         return await self._append(batch[:middle]) + await self._append(batch[middle:])
-
-
-def _by_room(entry: Entry) -> RoomId:
-    return entry.message.room_id

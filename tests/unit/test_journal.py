@@ -256,12 +256,12 @@ async def test_a_left_that_overflowed_the_mailbox_is_stored_while_others_keep_ta
         for n in range(50):
             await harness.journal.store(drafts.chat(room, harness.member, f"{number}.{n}"))
 
-    for number in range(12):
-        nursery.start_soon(keep_talking, number)
-    await trio.lowlevel.checkpoint()
-    await trio.lowlevel.checkpoint()
-    harness.journal.leave(drafts.left(room, leaver))
-    await harness.journal.settled()
+    async with trio.open_nursery() as talking:
+        for number in range(12):
+            talking.start_soon(keep_talking, number)
+        await trio.lowlevel.checkpoint()
+        await trio.lowlevel.checkpoint()
+        harness.journal.leave(drafts.left(room, leaver))
     texts = await harness.repository.texts(room)
     assert len(texts) == 2 + 12 * 50 + 1
     assert texts.index("Red Roof left the room.") < 50
