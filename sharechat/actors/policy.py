@@ -50,7 +50,7 @@ class Policy:
     """How long such a client waits for its turn to read a page."""
     history_bytes: int = 16 << 20
     """How many bytes of JSON all pages that such clients have yet to take may have together."""
-    arrivals_at_once: int = 64
+    arrivals_at_once: int = 128
     """How many members come in at a time, from the look for their room to what they missed."""
     longest_arrival: float = 1
     """How long the turn of one of them lasts at most while others wait."""
