@@ -81,6 +81,7 @@ class Controller:
                 await nursery.start(self.rooms.run)
                 nursery.start_soon(self._supervise, "arrivals", self.arrivals.run)
                 nursery.start_soon(self._supervise, "journal", self.journal.run)
+                nursery.start_soon(self._supervise, "deadlines", self.journal.keep_deadlines)
                 nursery.start_soon(self._supervise, "queue", self._run_queue)
                 nursery.start_soon(self._supervise, "follower", self._follower.run)
                 nursery.start_soon(self._supervise, "lease", self.lease.run)
@@ -123,7 +124,7 @@ class Controller:
                 await self._close_everyone()
                 if self._members:
                     await self._everyone_left.wait()
-                await self.journal.settled()
+                await self.journal.lefts_stored()
                 await self.lease.close()
             if patience.cancelled_caught:
                 log.warning("stopping took too long", members_left=len(self._members))

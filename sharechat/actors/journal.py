@@ -2,7 +2,6 @@
 
 from collections import defaultdict, deque
 from collections.abc import Callable, Sequence
-from math import inf
 from typing import NoReturn
 
 import structlog
@@ -10,10 +9,10 @@ import trio
 
 from sharechat.actors.lease import Lease
 from sharechat.actors.policy import Policy
+from sharechat.actors.submission import Submission
 from sharechat.domain.errors import (
     NotStoredError,
     RejectedError,
-    SharechatError,
     UnavailableError,
 )
 from sharechat.domain.ids import MemberId, RoomId
@@ -23,51 +22,15 @@ from sharechat.domain.telemetry import SILENT, Level, Part, Telemetry
 
 log = structlog.get_logger()
 
-AWAY = "The message could not be stored: the rooms cannot be reached. Try again later."
 BROKEN = "The message could not be stored: something went wrong in the server."
-
-
-Settle = Callable[[Entry | NotStoredError], None]
-"""Told what became of a draft: the entry, or the reason why there is none. Must not raise."""
-
-
-def _nobody(_: Entry | NotStoredError) -> None:
-    """Nobody waits for the outcome."""
-
-
-class _Pending:
-    """A draft that waits to be stored, until `deadline`."""
-
-    __slots__ = ("_settle", "deadline", "draft", "settled", "size")
-
-    def __init__(self, draft: Draft, settle: Settle = _nobody, deadline: float = inf) -> None:
-        self.draft = draft
-        # In characters. A text that is not ASCII has up to four bytes for each; to count them
-        # exactly would mean to encode every text twice.
-        self.size = len(draft.text)
-        self.deadline = deadline
-        self.settled = False
-        """Whether there is an outcome, so that it need not be stored any more."""
-        self._settle = settle
-
-    def settle(self, outcome: Entry | SharechatError) -> None:
-        """Tell the outcome, unless another one has been told."""
-        if self.settled:
-            return
-        self.settled = True
-        if not isinstance(outcome, Entry | NotStoredError):
-            error = NotStoredError(str(outcome))
-            error.__cause__ = outcome
-            outcome = error
-        self._settle(outcome)
 
 
 class Journal:
     """One mailbox, and one task that stores all that waits in one commit, over and over.
 
     While one commit runs the next batch gathers, so batches grow with the load. When the
-    mailbox is full, senders wait. A second task gives up what waits for too long: one timer for
-    all, since a timer for each message would take a tenth of the time that a message takes.
+    mailbox is full, senders wait. A second task keeps the deadlines of all submissions: a cancel
+    scope around each would take a tenth of the time that a message takes.
 
     What was stored goes to this process's rooms by `deliver(room_id, entries)`, room by room,
     and to the other processes by the Queue, before its senders are told. Members join through
@@ -89,20 +52,20 @@ class Journal:
         self._deliver = deliver
         self._policy = policy
         self._telemetry = telemetry
-        self._sender, self._mailbox = trio.open_memory_channel[_Pending](policy.journal_mailbox)
+        self._sender, self._mailbox = trio.open_memory_channel[Submission](policy.journal_mailbox)
         # How many drafts have come out of the mailbox so far.
         self._taken = 0
         # What `leave` found no room for in the mailbox, at most one draft a member. Each comes
         # with the value of `taken` at which everything that was in the mailbox before it has
         # come out.
-        self._overflow: deque[tuple[int, _Pending]] = deque()
+        self._overflow: deque[tuple[int, Submission]] = deque()
         # Whose `left` waits to be stored, and whether there is none.
         self._leaving: set[tuple[RoomId, MemberId]] = set()
-        self._idle = trio.Event()
-        self._idle.set()
-        self._pending: list[_Pending] = []
+        self._none_leaving = trio.Event()
+        self._none_leaving.set()
+        self._pending: list[Submission] = []
         # All that have a deadline, the earliest first; those that are settled go with each commit.
-        self._timed: deque[_Pending] = deque()
+        self._timed: deque[Submission] = deque()
         telemetry.watch(Level.WAITING, self._waiting)
 
     def _waiting(self) -> int:
@@ -112,8 +75,8 @@ class Journal:
     async def store(self, draft: Draft) -> Entry:
         """Store a draft; return the entry that it became.
 
-        Raises NotStoredError, as `submit` tells it. If the call is cancelled, a draft that is
-        already in the mailbox is still stored: what a member said before it left counts.
+        Raises NotStoredError, after `store_timeout` seconds at most: see Submission. If the call is
+        cancelled, a draft that is already in the mailbox is still stored.
         """
         settled = trio.Event()
         outcomes: list[Entry | NotStoredError] = []
@@ -122,47 +85,39 @@ class Journal:
             outcomes.append(outcome)
             settled.set()
 
-        pending = _Pending(draft, settle)
+        submission = Submission(draft, settle)
         with trio.move_on_after(self._policy.store_timeout):
-            await self._put(pending)
+            await self._put(submission)
             await settled.wait()
-        if not outcomes:
-            pending.settle(NotStoredError(AWAY))
+        submission.expire()
         if isinstance(outcomes[0], NotStoredError):
             raise outcomes[0]
         return outcomes[0]
 
-    async def submit(self, draft: Draft, settle: Settle | None = None) -> None:
-        """Have a draft stored; `settle` is called once with what became of it.
+    async def submit(self, submission: Submission) -> None:
+        """Have a draft stored, and the outcome told to the submission's callback.
 
-        That is NotStoredError, with a reason for the author and the error as its cause, if the
-        draft was refused or could not be stored within `store_timeout` seconds; in the latter case
-        it may have been stored all the same. Without `settle` it is stored however late that is.
-
-        Waits only while the mailbox is full. If cancelled then, the draft is not stored, and
-        `settle` is not called.
+        That takes `store_timeout` seconds at most. The call itself waits only while the mailbox is
+        full. If it is cancelled then, the draft is not stored, and nothing is told.
         """
-        if settle is None:
-            pending = _Pending(draft)
-        else:
-            deadline = trio.current_time() + self._policy.store_timeout
-            pending = _Pending(draft, settle, deadline)
-            self._timed.append(pending)
+        if submission.settle is not None:
+            submission.deadline = trio.current_time() + self._policy.store_timeout
+            self._timed.append(submission)
         try:
-            await self._put(pending)
+            await self._put(submission)
         except trio.Cancelled:
-            pending.settled = True  # Nobody waits for the outcome.
+            submission.withdraw()
             raise
 
-    async def _put(self, pending: _Pending) -> None:
+    async def _put(self, submission: Submission) -> None:
         # A cancelled member says nothing more.
         await trio.lowlevel.checkpoint_if_cancelled()
         try:
             # There nearly always is room, and the caller's next await is a checkpoint.
-            self._sender.send_nowait(pending)
+            self._sender.send_nowait(submission)
         except trio.WouldBlock:
-            with trio.move_on_at(pending.deadline):
-                await self._sender.send(pending)
+            with trio.move_on_at(submission.deadline):
+                await self._sender.send(submission)
 
     def leave(self, draft: Draft) -> None:
         """Take a `left`, and store it after everything its member sent, however long that takes.
@@ -174,9 +129,9 @@ class Journal:
         if who in self._leaving:
             return
         self._leaving.add(who)
-        if self._idle.is_set():
-            self._idle = trio.Event()
-        pending = _Pending(draft)
+        if self._none_leaving.is_set():
+            self._none_leaving = trio.Event()
+        pending = Submission(draft)
         try:
             self._sender.send_nowait(pending)
         except trio.WouldBlock:
@@ -184,38 +139,35 @@ class Journal:
             turn = self._taken + self._policy.journal_mailbox + 1
             self._overflow.append((turn, pending))
 
-    async def settled(self) -> None:
+    async def lefts_stored(self) -> None:
         """Wait until every `left` that was taken is stored."""
-        await self._idle.wait()
+        await self._none_leaving.wait()
 
     async def run(self) -> None:
         """Run the actor until cancelled; what still waits then is not stored.
 
         If this raises, it may be called again: nothing that was taken is forgotten.
         """
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._give_up)
-            await self._store_all()
-
-    async def _give_up(self) -> NoReturn:
-        """Settle what has not been stored by its deadline."""
-        timed = self._timed
-        while True:
-            now = trio.current_time()
-            while timed and (timed[0].settled or timed[0].deadline <= now):
-                timed.popleft().settle(NotStoredError(AWAY))
-            # Whatever comes meanwhile has a later deadline.
-            earliest = timed[0].deadline if timed else now + self._policy.store_timeout
-            await trio.sleep_until(earliest)
-
-    async def _store_all(self) -> NoReturn:
         while True:
             if not self._pending and not self._overflow:
                 self._pending.append(await self._mailbox.receive())
                 self._taken += 1
+            else:
+                await trio.lowlevel.checkpoint()
             self._gather()
             if self._pending:
                 await self._commit()
+
+    async def keep_deadlines(self) -> NoReturn:
+        """Tell the authors of what has not been stored by its deadline; run until cancelled."""
+        timed = self._timed
+        while True:
+            now = trio.current_time()
+            while timed and (timed[0].settled or timed[0].deadline <= now):
+                timed.popleft().expire()
+            # Whatever comes meanwhile has a later deadline.
+            earliest = timed[0].deadline if timed else now + self._policy.store_timeout
+            await trio.sleep_until(earliest)
 
     def _gather(self) -> None:
         """Add what waits to the batch."""
@@ -228,7 +180,7 @@ class Journal:
             size += pending.size
         self._pending = [pending for pending in self._pending if not pending.settled]
 
-    def _take(self) -> _Pending | None:
+    def _take(self) -> Submission | None:
         """Return the next draft: what overflowed if it is its turn, else from the mailbox."""
         if not self._overflow or self._overflow[0][0] > self._taken:
             try:
@@ -270,12 +222,12 @@ class Journal:
                 if draft.type is MessageType.LEFT:
                     self._leaving.discard((draft.room_id, draft.member.id))
                     if not self._leaving:
-                        self._idle.set()
-                pending.settle(outcome)
+                        self._none_leaving.set()
+                pending.tell(outcome)
             while self._timed and self._timed[0].settled:
                 self._timed.popleft()
 
-    async def _append(self, batch: Sequence[_Pending]) -> list[Entry | Refusal]:
+    async def _append(self, batch: Sequence[Submission]) -> list[Entry | Refusal]:
         """Append a batch; if that raises, halve it until only the offending draft is refused."""
         drafts = [pending.draft for pending in batch]
         try:

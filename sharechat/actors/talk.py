@@ -9,6 +9,7 @@ import trio
 
 from sharechat.actors.journal import Journal
 from sharechat.actors.policy import Policy
+from sharechat.actors.submission import Submission
 from sharechat.domain import messages
 from sharechat.domain.batch import Batch
 from sharechat.domain.errors import ConnectionClosedError, NotStoredError, SharechatError
@@ -32,7 +33,7 @@ class Talk:
     """
 
     __slots__ = (
-        "_answered",
+        "_all_answered",
         "_connection",
         "_deliver",
         "_identity",
@@ -40,13 +41,13 @@ class Talk:
         "_outcome",
         "_policy",
         "_position",
+        "_position_then",
         "_room_id",
         "_shared_bucket",
         "_sources",
-        "_submitted",
-        "_submitted_at",
         "_subprotocol",
         "_telemetry",
+        "_unanswered",
         "_welcomed",
     )
 
@@ -61,7 +62,7 @@ class Talk:
         subprotocol: Subprotocol,
         shared_bucket: TokenBucket,
         position: Callable[[], int],
-        deliver: Callable[[Batch], object],
+        deliver: Callable[[Batch], bool],
         telemetry: Telemetry = SILENT,
     ) -> None:
         self._identity = identity
@@ -75,14 +76,13 @@ class Talk:
         self._position = position
         self._deliver = deliver
         self._telemetry = telemetry
-        # The message that is on its way to the log, or whose author is yet to be answered; the
-        # client's position when it was submitted; and its outcome, if that is to be told and cannot
-        # be yet.
-        self._submitted: Draft | None = None
-        self._submitted_at = 0
+        # The message that is on its way to the log, or whose outcome the client is yet to be told;
+        # the client's position when it was submitted; and that outcome.
+        self._unanswered: Submission | None = None
+        self._position_then = 0
         self._outcome: Entry | NotStoredError | None = None
-        # Set, if `run` waits for it, once there is no such message any more.
-        self._answered: trio.Event | None = None
+        # Set once there is no such message any more, if `run` waits for that.
+        self._all_answered: trio.Event | None = None
         self._welcomed = trio.Event()
 
     def welcome(self) -> None:
@@ -94,36 +94,42 @@ class Talk:
     async def run(self) -> NoReturn:
         """Carry texts from the connection to the Journal, one after the other.
 
-        The next text is taken up when this one has been stored and the rate allows another; so a
-        client that sends too much is held back. Ends by raising ConnectionClosedError.
+        The next text goes there when this one has been stored and the rate allows another; so a
+        client that sends too much is held back. Ends by raising ConnectionClosedError. However it
+        ends, a text that is on its way is stored: what a member said before it left counts.
         """
         bucket = TokenBucket(self._policy.message_rate, self._policy.message_burst)
         connection = self._connection
-        while True:
-            text = await connection.receive()
-            now = trio.current_time()
-            pause = max(bucket.take(now), self._shared_bucket.take(now))
-            if pause > 0 and not connection.gone:
-                await connection.pause(pause)
-            if connection.gone:
-                await self._store_the_rest(text)
-            if self._submitted is not None:
-                self._answered = trio.Event()
-                await self._answered.wait()
-            try:
-                draft = self._draft(text)
-            except MalformedError as error:
-                await self._welcomed.wait()
-                self._fail(self._chat(error.id, ""), error)
-            else:
-                self._submitted, self._submitted_at = draft, self._position()
-                await self._journal.submit(draft, self._settle)
+        try:
+            while True:
+                text = await connection.receive()
+                now = trio.current_time()
+                pause = max(bucket.take(now), self._shared_bucket.take(now))
+                if pause > 0 and not connection.gone:
+                    await connection.pause(pause)
+                if self._unanswered is not None and not connection.gone:
+                    self._all_answered = trio.Event()
+                    await self._all_answered.wait()
+                if connection.gone:
+                    await self._store_the_rest(text)
+                try:
+                    draft = self._draft(text)
+                except MalformedError as error:
+                    await self._welcomed.wait()
+                    self._fail(self._chat(error.id, ""), error)
+                else:
+                    self._position_then = self._position()
+                    self._unanswered = submission = Submission(draft, self._settle)
+                    await self._journal.submit(submission)
+        finally:
+            if self._unanswered is not None:
+                self._unanswered.keep()
 
     def _settle(self, outcome: Entry | NotStoredError) -> None:
         """Take what became of a message. In the Journal's task: nothing here waits or raises."""
         if (
             isinstance(outcome, Entry)
-            and outcome.seq > self._submitted_at
+            and outcome.seq > self._position_then
             and outcome.message.member_id == self._identity.id
         ):
             # The client hears it in its place in the log.
@@ -137,15 +143,15 @@ class Talk:
         if isinstance(outcome, Entry):
             self._repeat(outcome)
         else:
-            assert self._submitted is not None
-            self._fail(self._submitted, outcome)
+            assert self._unanswered is not None
+            self._fail(self._unanswered.draft, outcome)
         self._set_answered()
 
     def _set_answered(self) -> None:
-        self._submitted = self._outcome = None
-        if self._answered is not None:
-            self._answered.set()
-            self._answered = None
+        self._unanswered = self._outcome = None
+        if self._all_answered is not None:
+            self._all_answered.set()
+            self._all_answered = None
 
     def _draft(self, text: str) -> Draft:
         """Return the chat message that a text holds. Raises MalformedError."""
@@ -157,8 +163,9 @@ class Talk:
         return messages.chat(id_, self._room_id, self._identity, text)
 
     def _fail(self, draft: Draft, reason: SharechatError) -> None:
-        self._telemetry.not_stored(reason)
-        self._deliver(Batch([messages.failed(draft, str(reason), self._sources.now())]))
+        message = messages.failed(draft, str(reason), self._sources.now())
+        if self._deliver(Batch([message])):
+            self._telemetry.not_stored(reason)
 
     def _repeat(self, entry: Entry) -> None:
         """Send the client a message that it has said again and that had been stored before.
@@ -181,7 +188,7 @@ class Talk:
                 while True:
                     if stored < self._policy.max_rest:
                         with suppress(MalformedError):  # Nobody is there to be told.
-                            await self._journal.submit(self._draft(text))
+                            await self._journal.submit(Submission(self._draft(text)))
                         stored += 1
                     else:
                         dropped += 1

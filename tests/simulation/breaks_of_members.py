@@ -5,9 +5,10 @@ from unittest import mock
 
 import trio
 
-from sharechat.actors.journal import Journal, _Pending
+from sharechat.actors.journal import Journal
 from sharechat.actors.member import Member
 from sharechat.actors.room import JoinAfter, Mail, Room, _Arriving
+from sharechat.actors.submission import Submission
 from sharechat.actors.talk import Talk
 from sharechat.domain.errors import NotStoredError
 from sharechat.domain.messages import Draft, Entry
@@ -104,9 +105,9 @@ def left_overtakes() -> AbstractContextManager[object]:
         if who in self._leaving:
             return
         self._leaving.add(who)
-        if self._idle.is_set():
-            self._idle = trio.Event()
-        pending = _Pending(draft)
+        if self._none_leaving.is_set():
+            self._none_leaving = trio.Event()
+        pending = Submission(draft)
         try:
             self._sender.send_nowait(pending)
         except trio.WouldBlock:
@@ -120,6 +121,6 @@ def left_dropped() -> AbstractContextManager[object]:
 
     def leave(self: Journal, draft: Draft) -> None:
         with suppress(trio.WouldBlock):
-            self._sender.send_nowait(_Pending(draft))
+            self._sender.send_nowait(Submission(draft))
 
     return mock.patch.object(Journal, "leave", leave)

@@ -9,9 +9,10 @@ import trio
 
 from sharechat.actors.controller import Controller
 from sharechat.actors.janitor import Janitor
-from sharechat.actors.journal import BROKEN, Journal, _Pending
+from sharechat.actors.journal import BROKEN, Journal
 from sharechat.actors.lease import Lease
 from sharechat.actors.lease_watcher import LeaseWatcher, _Seen
+from sharechat.actors.submission import Submission
 from sharechat.domain.errors import (
     RejectedError,
     UnavailableError,
@@ -26,7 +27,9 @@ def publish_before_commit() -> AbstractContextManager[object]:
     """The Journal delivers the entries that it expects before they are stored."""
     append = Journal._append
 
-    async def publish_and_append(self: Journal, batch: Sequence[_Pending]) -> list[Entry | Refusal]:
+    async def publish_and_append(
+        self: Journal, batch: Sequence[Submission]
+    ) -> list[Entry | Refusal]:
         room_ids = {pending.draft.room_id: None for pending in batch}
         for room_id, room in (await self._repository.get_rooms(room_ids)).items():
             drafts = [p.draft for p in batch if p.draft.room_id == room_id]
@@ -42,15 +45,18 @@ def retry() -> AbstractContextManager[object]:
     """A commit whose answer was lost is retried with new message ids."""
     append = Journal._append
 
-    async def append_anew(self: Journal, batch: Sequence[_Pending]) -> list[Entry | Refusal]:
+    async def append_anew(self: Journal, batch: Sequence[Submission]) -> list[Entry | Refusal]:
         try:
             return await append(self, batch)
         except UnavailableError:
-            for pending in batch:
-                if pending.draft.type is MessageType.CHAT:
-                    id_ = pending.draft.id + "+"
-                    pending.draft = msgspec.structs.replace(pending.draft, id=id_)
+            self._pending = [renamed(pending) for pending in batch]
             raise
+
+    def renamed(submission: Submission) -> Submission:
+        draft = submission.draft
+        if draft.type is not MessageType.CHAT:
+            return submission
+        return Submission(msgspec.structs.replace(draft, id=draft.id + "+"), submission.tell)
 
     return mock.patch.object(Journal, "_append", append_anew)
 
@@ -59,7 +65,7 @@ def lost_batch() -> AbstractContextManager[object]:
     """The Journal does not try again to store a batch."""
     append = Journal._append
 
-    async def append_once(self: Journal, batch: Sequence[_Pending]) -> list[Entry | Refusal]:
+    async def append_once(self: Journal, batch: Sequence[Submission]) -> list[Entry | Refusal]:
         try:
             return await append(self, batch)
         except UnavailableError as error:
@@ -71,7 +77,7 @@ def lost_batch() -> AbstractContextManager[object]:
 def halving() -> AbstractContextManager[object]:
     """One text that makes a commit fail is the end of all others of that commit."""
 
-    async def append(self: Journal, batch: Sequence[_Pending]) -> list[Entry | Refusal]:
+    async def append(self: Journal, batch: Sequence[Submission]) -> list[Entry | Refusal]:
         drafts = [pending.draft for pending in batch]
         try:
             return await self._repository.append(drafts, self._lease.process_id)
@@ -86,10 +92,10 @@ def halving() -> AbstractContextManager[object]:
 def store_timeout() -> AbstractContextManager[object]:
     """A client waits for its text to be stored for as long as that takes."""
 
-    async def give_up(self: Journal) -> None:
+    async def keep_deadlines(self: Journal) -> None:
         await trio.sleep_forever()
 
-    return mock.patch.object(Journal, "_give_up", give_up)
+    return mock.patch.object(Journal, "keep_deadlines", keep_deadlines)
 
 
 def lease_patience() -> AbstractContextManager[object]:

@@ -10,8 +10,9 @@ import msgspec
 import trio
 
 from sharechat.actors import member
-from sharechat.actors.journal import AWAY, Journal, Settle
+from sharechat.actors.journal import Journal
 from sharechat.actors.member import Member
+from sharechat.actors.submission import Submission
 from sharechat.actors.talk import Talk
 from sharechat.adapters.memory import MemoryRepository
 from sharechat.domain import subprotocols
@@ -43,8 +44,8 @@ def repeated_text() -> AbstractContextManager[object]:
     repeat = Talk._repeat
 
     def repeat_and_quote(self: Talk, entry: Entry) -> None:
-        assert self._submitted is not None
-        message = msgspec.structs.replace(entry.message, text=self._submitted.text)
+        assert self._unanswered is not None
+        message = msgspec.structs.replace(entry.message, text=self._unanswered.draft.text)
         repeat(self, Entry(entry.seq, message))
 
     return mock.patch.object(Talk, "_repeat", repeat_and_quote)
@@ -165,19 +166,20 @@ def failed_id() -> AbstractContextManager[object]:
     submit = Journal.submit
     failed_here = WeakKeyDictionary[Journal, set[MessageId]]()
 
-    async def submit_if_new(self: Journal, draft: Draft, settle: Settle | None = None) -> None:
-        failed = failed_here.setdefault(self, set())
+    async def submit_if_new(self: Journal, submission: Submission) -> None:
+        failed, settle = failed_here.setdefault(self, set()), submission.settle
 
         def settle_and_note(outcome: Entry | NotStoredError) -> None:
             if isinstance(outcome, NotStoredError):
-                failed.add(draft.id)
+                failed.add(submission.draft.id)
             if settle is not None:
                 settle(outcome)
 
-        if draft.id in failed:
-            settle_and_note(NotStoredError(AWAY))
+        submission.settle = settle_and_note
+        if submission.draft.id in failed:
+            submission.expire()
         else:
-            await submit(self, draft, settle_and_note)
+            await submit(self, submission)
 
     return mock.patch.object(Journal, "submit", submit_if_new)
 

@@ -3,8 +3,9 @@
 import trio
 
 from sharechat.actors.controller import Controller
-from sharechat.actors.journal import Journal, Settle
+from sharechat.actors.journal import Journal
 from sharechat.actors.policy import Policy
+from sharechat.actors.submission import Submission
 from sharechat.domain.errors import (
     NotStoredError,
     RoomNotFoundError,
@@ -12,7 +13,7 @@ from sharechat.domain.errors import (
     UnavailableError,
 )
 from sharechat.domain.ids import RoomId
-from sharechat.domain.messages import Draft, Entry
+from sharechat.domain.messages import Entry
 from sharechat.net.heartbeat import Heartbeat
 from tests.simulation.client import SimClient
 from tests.simulation.connection import SimConnection
@@ -202,18 +203,17 @@ def _note_when_settled(journal: Journal) -> None:
     """Record in the state of each client when it is known what becomes of its texts."""
     submit = journal.submit
 
-    async def submit_and_note(draft: Draft, settle: Settle | None = None) -> None:
-        if settle is None:  # The client has gone.
-            await submit(draft)
-            return
-        client = serving.get()
+    async def submit_and_note(submission: Submission) -> None:
+        if settle := submission.settle:  # Otherwise the client has gone.
+            client = serving.get()
 
-        def settle_and_note(outcome: Entry | NotStoredError) -> None:
-            client.storing = False
-            client.settled_at.append(trio.current_time())
-            settle(outcome)
+            def settle_and_note(outcome: Entry | NotStoredError) -> None:
+                client.storing = False
+                client.settled_at.append(trio.current_time())
+                settle(outcome)
 
-        client.storing = True
-        await submit(draft, settle_and_note)
+            client.storing = True
+            submission.settle = settle_and_note
+        await submit(submission)
 
     journal.submit = submit_and_note  # type: ignore[method-assign]

@@ -3,8 +3,9 @@
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
-from sharechat.actors.journal import AWAY, BROKEN
+from sharechat.actors.journal import BROKEN
 from sharechat.actors.policy import Policy
+from sharechat.actors.submission import AWAY
 from sharechat.domain.messages import Message, MessageType
 from tests.simulation.faults import STALLS, Fault
 from tests.simulation.state import ClientState

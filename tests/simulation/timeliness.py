@@ -79,6 +79,19 @@ def _silent_cuts(world: World, process: ProcessState, at: float) -> Iterator[Dis
             yield fault
 
 
+def _noticed_at(world: World, process: ProcessState, cut: Disturbance) -> float:
+    """Return when a process must have noticed a cut: not while another one hides it, or frozen."""
+    noticed = max(noticed_at(c) for c in (cut, *_silent_cuts(world, process, cut.start)))
+    thaws = (
+        fault.end
+        for fault in world.faults.all
+        if fault.fault is Fault.FROZEN
+        and fault.affects(process.number)
+        and fault.start <= noticed <= fault.end
+    )
+    return max(thaws, default=noticed)
+
+
 def learned_by(
     world: World, process: ProcessState, at: float, since: float, room_id: RoomId, head: float
 ) -> float:
@@ -99,8 +112,7 @@ def learned_by(
     for cut in world.faults.all:
         if cut.fault is Fault.CUT and cut.affects(process.number):
             # The wait for the next look may have begun before the cut was noticed.
-            noticed = max(noticed_at(c) for c in (cut, *_silent_cuts(world, process, cut.start)))
-            looks_from = max(begins, noticed + Policy.follow_interval)
+            looks_from = max(begins, _noticed_at(world, process, cut) + Policy.follow_interval)
             by = process.calm_from(looks_from, _LOOK_UNWELL) + _LOOK_UNWELL
             if by <= cut.end:
                 deadlines.append(by)

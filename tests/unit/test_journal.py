@@ -10,6 +10,7 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 from sharechat.actors.journal import BROKEN, Journal
 from sharechat.actors.lease import Lease
 from sharechat.actors.policy import Policy
+from sharechat.actors.submission import Submission
 from sharechat.adapters.memory import MemoryBus
 from sharechat.domain import ids
 from sharechat.domain.errors import (
@@ -49,6 +50,7 @@ class JournalHarness:
         await self.lease.open()
         room_id = await self.add_room()
         self.nursery.start_soon(self.journal.run)
+        self.nursery.start_soon(self.journal.keep_deadlines)
         await wait_all_tasks_blocked()
         self.repository.calls.clear()
         self.repository.commits.clear()
@@ -221,7 +223,7 @@ async def test_a_left_never_waits_and_is_stored_after_what_its_member_sent(
     await wait_all_tasks_blocked()
     harness.journal.leave(drafts.left(room, harness.member))  # The mailbox is full.
     step.release()
-    await harness.journal.settled()
+    await harness.journal.lefts_stored()
     assert (await harness.repository.texts(room))[1:] == [
         "first",
         "a",
@@ -237,9 +239,9 @@ async def test_a_left_that_finds_an_idle_journal_flooded_is_stored_after_what_it
     room = await harness.open()
     texts = ["a", "b", "c"]
     for text in texts:  # Nothing else runs in between: one wakes the journal, two wait.
-        await harness.journal.submit(drafts.chat(room, harness.member, text))
+        await harness.journal.submit(Submission(drafts.chat(room, harness.member, text)))
     harness.journal.leave(drafts.left(room, harness.member))
-    await harness.journal.settled()
+    await harness.journal.lefts_stored()
     assert (await harness.repository.texts(room))[1:] == [*texts, "Teal Heron left the room."]
 
 
@@ -273,7 +275,7 @@ async def test_a_left_of_someone_who_never_joined_is_not_stored(
     harness = JournalHarness(nursery)
     room = await harness.open()
     harness.journal.leave(drafts.left(room, Identity(ids.new_member_id(), "Red Roof")))
-    await harness.journal.settled()
+    await harness.journal.lefts_stored()
     assert len(await harness.repository.log(room)) == 1
 
 
@@ -282,7 +284,7 @@ async def test_an_idle_journal_is_settled_and_does_not_call_the_repository(
 ) -> None:
     harness = JournalHarness(nursery)
     await harness.open()
-    await harness.journal.settled()
+    await harness.journal.lefts_stored()
     await trio.sleep(1000)
     assert not harness.repository.calls
 

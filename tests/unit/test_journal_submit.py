@@ -3,8 +3,8 @@
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from sharechat.actors.journal import AWAY
 from sharechat.actors.policy import Policy
+from sharechat.actors.submission import AWAY, Submission
 from sharechat.domain import ids
 from sharechat.domain.errors import NotAMemberError, NotStoredError
 from sharechat.domain.ids import RoomId
@@ -26,7 +26,7 @@ class Author:
             self.told.append((text, outcome, trio.current_time()))
 
         draft = drafts.chat(self._room_id, member or self._harness.member, text)
-        await self._harness.journal.submit(draft, settle)
+        await self._harness.journal.submit(Submission(draft, settle))
 
     @property
     def failed(self) -> list[tuple[str, str]]:

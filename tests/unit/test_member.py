@@ -31,7 +31,7 @@ async def test_what_a_client_said_before_it_went_is_stored_at_once_and_bounded(
         began = trio.current_time()
         visit.connection.hangs_up()
         await visit.ends()
-        await house.nodes[0].controller.journal.settled()
+        await house.nodes[0].controller.journal.lefts_stored()
         assert trio.current_time() - began < 0.1
         log = await house.repository.log(room)
         assert [m.text for m in log[1:-1]] == [str(n) for n in range(256)]
@@ -51,7 +51,7 @@ async def test_a_client_that_goes_while_it_is_held_back_leaves_at_once(
         began = trio.current_time()
         visit.connection.hangs_up()
         await visit.ends()
-        await house.nodes[0].controller.journal.settled()
+        await house.nodes[0].controller.journal.lefts_stored()
         assert trio.current_time() - began < 0.1
         assert (await house.repository.texts(room))[1:4] == ["1", "2", "3"]
 

@@ -1,5 +1,6 @@
 """How a member ends: what its client is told, what is still stored, and when it is too slow."""
 
+import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from sharechat.actors.member import Member
@@ -94,3 +95,39 @@ async def test_a_member_is_too_slow_once_more_than_its_limit_waits_and_not_befor
         await say(1)
         assert await slow.ends() == TOO_SLOW
         assert other.received[-1].type is MessageType.LEFT
+
+
+async def test_a_text_on_its_way_is_stored_though_its_author_is_closed_and_the_outage_lasts(
+    autojump_clock: MockClock,
+) -> None:
+    async with open_house() as house:
+        room = await house.repository.make_room()
+        visit = await house.visit(room)
+        await until(lambda: bool(visit.connection.received))
+        house.repository.away = True
+        visit.connection.says("last words")
+        await trio.sleep(1)
+        visit.scope.cancel()
+        await visit.ends()
+        await trio.sleep(10)
+        house.repository.away = False
+        await house.nodes[0].controller.journal.lefts_stored()
+        assert (await house.repository.texts(room))[1:-1] == ["last words"]
+
+
+async def test_only_what_a_client_was_told_of_is_dropped_if_it_goes_during_an_outage(
+    autojump_clock: MockClock,
+) -> None:
+    async with open_house() as house:
+        room = await house.repository.make_room()
+        visit = await house.visit(room)
+        await until(lambda: bool(visit.connection.received))
+        house.repository.away = True
+        for text in ("1", "2", "3"):
+            visit.connection.says(text)
+            await trio.sleep(1)
+        visit.connection.hangs_up()
+        await trio.sleep(12)
+        house.repository.away = False
+        await house.nodes[0].controller.journal.lefts_stored()
+        assert (await house.repository.texts(room))[1:-1] == ["2", "3"]

@@ -110,7 +110,7 @@ class MemoryRepository:
         return [identity for identity, _ in self._get_room(room_id).members.values()]
 
     async def append(self, drafts: Sequence[Draft], process_id: ProcessId) -> list[Entry | Refusal]:
-        # No turn of the scheduler: the Journal waits for its mailbox before each batch.
+        # No turn of the scheduler, since nothing here waits.
         await trio.lowlevel.checkpoint_if_cancelled()
         return [self._append(draft, process_id) for draft in drafts]
 
