@@ -53,7 +53,8 @@ def closed_for_a_reason(world: World, connection: ClientState, policy: Policy) -
         may_be = connection.dawdled or connection.latency > 0
         slow = may_be and not _keeps_up(world, connection, closed_at)
         # While it catches up, or waits to be told that it has joined, it takes nothing.
-        waits = connection.after is not None or not connection.heard
+        heard = any(at < closed_at - _MOMENT for at, _ in connection.heard)
+        waits = connection.after is not None or not heard
         # A mailbox keeps a place for the request to drain.
         room = min(policy.max_waiting_batches - 1, policy.max_waiting_bytes // _LEAST_BYTES)
         at_once = _count(world, connection, closed_at - _MOMENT, closed_at)
