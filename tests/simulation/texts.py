@@ -52,7 +52,9 @@ def failures_are_for_a_reason(world: World, connection: ClientState) -> Iterator
     for at, message in connection.heard:
         if message.type is not MessageType.FAILED:
             continue
-        text, began = world.said[message.id], at - Policy.store_timeout - 20
+        # A client that reads slowly may read it any time later.
+        began = 0 if connection.dawdled else at - Policy.store_timeout - 20
+        text = world.said[message.id]
         faults = world.faults
         number = connection.process.number
         if text in world.malformed:
