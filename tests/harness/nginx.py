@@ -1,34 +1,27 @@
 """nginx as it is deployed, in front of servers of a test."""
 
 import os
-import shutil
 import socket
-import subprocess
 from collections.abc import Sequence
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 import trustme
 
-from tests.harness.deadline import wait_until
-from tests.harness.missing import missing
 from tests.harness.ports import free_port
+from tests.harness.program import Program
 
 DEPLOYED = Path(__file__).parents[2] / "deploy" / "nginx.conf"
 
 
-class Nginx:
-    """`deploy/nginx.conf` over these ports instead of the replicas, with TLS and without.
+class Nginx(Program):
+    """`deploy/nginx.conf` over these ports instead of the replicas, with TLS and without."""
 
-    As a context manager it runs. Skips the test if nginx is not installed.
-    """
+    name = "nginx"
 
     def __init__(self, folder: Path, ports: Sequence[int]) -> None:
-        self._folder = folder
+        super().__init__(folder)
         # As it is deployed, nginx resolves a name for each request, and remembers no failures.
         self._servers = "".join(f"server 127.0.0.1:{port} max_fails=0;" for port in ports)
-        self._process: subprocess.Popen[bytes] | None = None
         self.plain_port, self.tls_port = free_port(), free_port()
 
     @property
@@ -72,43 +65,19 @@ class Nginx:
         # A worker would otherwise be another user than the one to whom the folder belongs.
         return ("user root;\n" if os.geteuid() == 0 else "") + text
 
-    def __enter__(self) -> Self:
-        command = shutil.which("nginx", path=f"{os.environ['PATH']}:/usr/sbin:/usr/local/sbin")
-        if command is None:
-            missing("nginx")
+    def _arguments(self) -> Sequence[str]:
         certificate = trustme.CA().issue_cert("127.0.0.1")
         certificate.private_key_pem.write_to_path(self._folder / "key.pem")
         for part in certificate.cert_chain_pems:
             part.write_to_path(self._folder / "chain.pem", append=True)
         (self._folder / "nginx.conf").write_text(self._configuration())
-        log = self._folder / "error.log"
-        self._process = process = subprocess.Popen(
-            [
-                *(command, "-p", str(self._folder), "-c", "nginx.conf", "-e", str(log)),
-                *("-g", f"daemon off; pid {self._folder}/pid;"),
-            ],
-            stderr=subprocess.DEVNULL,
+        return (
+            *("-p", str(self._folder), "-c", "nginx.conf", "-e", "stderr"),
+            *("-g", f"daemon off; pid {self._folder}/pid;"),
         )
-        try:
-            wait_until(lambda: _listens(self.tls_port) or process.poll() is not None)
-            assert process.poll() is None, log.read_text()
-        except BaseException:
-            self._stop()
-            raise
-        return self
 
-    def _stop(self) -> None:
-        assert self._process is not None
-        self._process.terminate()
-        self._process.wait()
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._stop()
+    def _is_ready(self) -> bool:
+        return _listens(self.tls_port)
 
 
 def _listens(port: int) -> bool:

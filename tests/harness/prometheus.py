@@ -1,31 +1,27 @@
 """Prometheus as it is deployed, over a server of a test."""
 
 import shutil
-import subprocess
+from collections.abc import Sequence
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 from urllib.parse import quote
 
-from tests.harness.deadline import wait_until
 from tests.harness.http import fetch
-from tests.harness.missing import missing
 from tests.harness.ports import free_port
+from tests.harness.program import Program
 
 DEPLOYED = Path(__file__).parents[2] / "deploy" / "prometheus"
 
 
-class Prometheus:
-    """`deploy/prometheus`, with a scrape of `target` (an address) and of all rules each second.
+class Prometheus(Program):
+    """`deploy/prometheus`, with a scrape of `target` (an address) and of all rules each second."""
 
-    As a context manager it runs. Skips the test if Prometheus is not installed.
-    """
+    name = "prometheus"
 
     def __init__(self, folder: Path, target: str) -> None:
-        self._folder = folder
+        super().__init__(folder)
         self._target = target
         self._port = free_port()
-        self._process: subprocess.Popen[bytes] | None = None
 
     def query(self, expr: str) -> list[Any]:
         """Return the series that an expression yields now. Raises RuntimeError if it is wrong."""
@@ -60,41 +56,11 @@ class Prometheus:
         except OSError:
             return False
 
-    def __enter__(self) -> Self:
-        command = shutil.which("prometheus")
-        if command is None:
-            missing("prometheus")
+    def _arguments(self) -> Sequence[str]:
         shutil.copy(DEPLOYED / "alerts.yml", self._folder)
         (self._folder / "prometheus.yml").write_text(self._configuration())
-        log = self._folder / "log"
-        with log.open("wb") as output:
-            self._process = process = subprocess.Popen(
-                [
-                    command,
-                    f"--config.file={self._folder}/prometheus.yml",
-                    f"--storage.tsdb.path={self._folder}/data",
-                    f"--web.listen-address=127.0.0.1:{self._port}",
-                ],
-                stdout=output,
-                stderr=output,
-            )
-        try:
-            wait_until(lambda: self._is_ready() or process.poll() is not None)
-            assert process.poll() is None, log.read_text()
-        except BaseException:
-            self._stop()
-            raise
-        return self
-
-    def _stop(self) -> None:
-        assert self._process is not None
-        self._process.kill()  # Its data is of no use to anybody.
-        self._process.wait()
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._stop()
+        return (
+            f"--config.file={self._folder}/prometheus.yml",
+            f"--storage.tsdb.path={self._folder}/data",
+            f"--web.listen-address=127.0.0.1:{self._port}",
+        )
