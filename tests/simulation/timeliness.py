@@ -7,6 +7,7 @@ from sharechat.domain.ids import RoomId
 from sharechat.domain.messages import MessageType
 from tests.simulation.faults import Disturbance, Fault
 from tests.simulation.queue import noticed_at
+from tests.simulation.redis_server import TIMEOUT
 from tests.simulation.state import ClientState, ProcessState
 from tests.simulation.world import Commit, World
 
@@ -72,10 +73,13 @@ def _deadline(world: World, connection: ClientState, commit: Commit, since: floa
 
 
 def _silent_cuts(world: World, process: ProcessState, at: float) -> Iterator[Disturbance]:
-    """Yield the cuts that keep a process from noticing that its connections are reset."""
+    """Yield the cuts that keep a process from noticing that its connections are reset.
+
+    A probe that is lost in one is missed only later, and nothing else is sent meanwhile.
+    """
     for fault in world.faults.all:
         silent = fault.fault is Fault.CUT and not fault.strength and fault.affects(process.number)
-        if silent and fault.start <= at <= fault.end:
+        if silent and fault.start <= at <= fault.end + TIMEOUT:
             yield fault
 
 
