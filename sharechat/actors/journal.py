@@ -159,7 +159,10 @@ class Journal:
                 await self._commit()
 
     async def keep_deadlines(self) -> NoReturn:
-        """Tell the authors of what has not been stored by its deadline; run until cancelled."""
+        """Tell the authors of what has not been stored by its deadline, until cancelled.
+
+        May be called again; what was due meanwhile is told then.
+        """
         timed = self._timed
         while True:
             now = trio.current_time()

@@ -279,7 +279,7 @@ async def test_a_left_of_someone_who_never_joined_is_not_stored(
     assert len(await harness.repository.log(room)) == 1
 
 
-async def test_an_idle_journal_is_settled_and_does_not_call_the_repository(
+async def test_an_idle_journal_waits_for_no_left_and_does_not_call_the_repository(
     autojump_clock: MockClock, nursery: trio.Nursery
 ) -> None:
     harness = JournalHarness(nursery)

@@ -6,11 +6,12 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 from sharechat.actors.member import Member
 from sharechat.actors.policy import Policy
 from sharechat.domain import ids
+from sharechat.domain.ids import RoomId
 from sharechat.domain.messages import Identity, MessageType, to_json
 from sharechat.domain.outcomes import RESTARTING, TOO_SLOW
 from sharechat.domain.sources import Sources
 from tests.harness.connection import BUFFER, FakeConnection
-from tests.harness.house import UNLIMITED, assert_pairs, open_house
+from tests.harness.house import UNLIMITED, House, Visit, assert_pairs, open_house
 from tests.harness.waiting import until
 
 
@@ -97,14 +98,20 @@ async def test_a_member_is_too_slow_once_more_than_its_limit_waits_and_not_befor
         assert other.received[-1].type is MessageType.LEFT
 
 
+async def visit_in_an_outage(house: House) -> tuple[RoomId, Visit]:
+    """Return a room and a visit to it, which has heard its `joined` before the outage began."""
+    room = await house.repository.make_room()
+    visit = await house.visit(room)
+    await until(lambda: bool(visit.connection.received))
+    house.repository.away = True
+    return room, visit
+
+
 async def test_a_text_on_its_way_is_stored_though_its_author_is_closed_and_the_outage_lasts(
     autojump_clock: MockClock,
 ) -> None:
     async with open_house() as house:
-        room = await house.repository.make_room()
-        visit = await house.visit(room)
-        await until(lambda: bool(visit.connection.received))
-        house.repository.away = True
+        room, visit = await visit_in_an_outage(house)
         visit.connection.says("last words")
         await trio.sleep(1)
         visit.scope.cancel()
@@ -119,10 +126,7 @@ async def test_only_what_a_client_was_told_of_is_dropped_if_it_goes_during_an_ou
     autojump_clock: MockClock,
 ) -> None:
     async with open_house() as house:
-        room = await house.repository.make_room()
-        visit = await house.visit(room)
-        await until(lambda: bool(visit.connection.received))
-        house.repository.away = True
+        room, visit = await visit_in_an_outage(house)
         for text in ("1", "2", "3"):
             visit.connection.says(text)
             await trio.sleep(1)
