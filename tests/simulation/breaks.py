@@ -58,7 +58,7 @@ _ALL = (
     Break(breaks_of_members.join_position, "resuming"),
     Break(breaks_of_members.early_failure, "gaps", first=11),
     Break(breaks_of_members.message_rate, "clients"),
-    Break(breaks_of_members.missing_left, "clients"),
+    Break(breaks_of_members.missing_left, "repository"),
     Break(breaks_of_members.left_overtakes, "gaps"),
     Break(breaks_of_members.left_dropped, "clients"),
     Break(breaks_of_talk.chosen_id, "repeats"),

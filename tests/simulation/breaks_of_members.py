@@ -90,7 +90,7 @@ def missing_left() -> AbstractContextManager[object]:
     async def store_or_forget(self: Journal, draft: Draft) -> object:
         try:
             return await store(self, draft)
-        except NotStoredError:
+        except (trio.Cancelled, NotStoredError):
             self._leaving.add((draft.room_id, draft.member.id))
             raise
 

@@ -1,7 +1,7 @@
 """Faults in Talk, the subprotocol and the look-up of ids: see `breaks.py`."""
 
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 from typing import Any
 from unittest import mock
 from weakref import WeakKeyDictionary
@@ -17,7 +17,12 @@ from sharechat.actors.talk import Talk
 from sharechat.adapters.memory import MemoryRepository
 from sharechat.domain import subprotocols
 from sharechat.domain.batch import Batch
-from sharechat.domain.errors import NotAMemberError, NotStoredError, SharechatError
+from sharechat.domain.errors import (
+    ConnectionClosedError,
+    NotAMemberError,
+    NotStoredError,
+    SharechatError,
+)
 from sharechat.domain.ids import MessageId, ProcessId
 from sharechat.domain.messages import Draft, Entry, Identity, MessageType
 from sharechat.domain.ports import Refusal
@@ -195,7 +200,11 @@ def greeting() -> AbstractContextManager[object]:
 
 def departed_client() -> AbstractContextManager[object]:
     """A client that goes before it can be greeted never joins, and what it said is lost."""
-    return mock.patch.object(member, "suppress", return_value=nullcontext())
+
+    def suppress_others(*errors: type[Exception]) -> AbstractContextManager[object]:
+        return nullcontext() if errors == (ConnectionClosedError,) else suppress(*errors)
+
+    return mock.patch.object(member, "suppress", suppress_others)
 
 
 def malformed_frame() -> AbstractContextManager[object]:

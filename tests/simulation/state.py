@@ -32,7 +32,7 @@ class ProcessState:
         self.lease_id: ProcessId | None = None
         """The id that it last tried to open a lease for."""
         self.lost_lease_at: float | None = None
-        """When the other processes first declared it dead while it was running."""
+        """When the other processes first declared it dead although it had not been killed."""
         self.disturbed: list[tuple[float, float]] = []
         """When it was frozen, and when a call of the Repository did not simply work: from, to."""
         self.learned: defaultdict[RoomId, list[tuple[float, float]]] = defaultdict(list)

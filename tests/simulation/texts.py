@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from math import inf
 
 from sharechat.actors.journal import BROKEN
 from sharechat.actors.policy import Policy
@@ -40,9 +41,11 @@ def said_is_answered(
         yield f"{connection}: its messages were reordered: {kept}"
     if not known:
         return
-    # The failure of its last message may have come while the connection was being closed.
-    answered = connection.settled - (connection.closed_at is not None)
-    for text in connection.consumed[: max(0, answered)]:
+    # A failure may still have waited in a buffer when the connection was closed.
+    closed_at = connection.closed_at if connection.closed_at is not None else inf
+    for text, at in zip(connection.consumed, connection.settled_at, strict=False):
+        if at >= closed_at:
+            break
         if text not in failed and text not in stored:
             yield f"{connection}: {text!r} was lost, and the client was not told"
 

@@ -118,11 +118,13 @@ class Truth(MemoryRepository):
         if ended:
             self._ended.add(process_id)
         process = self._world.process_of[process_id]
-        current = process_id == process.lease_id and process.up
+        # One that is stopping may be frozen, and go on with its members afterwards.
+        current = process_id == process.lease_id and not process.dead
         if renewal is not None and had_lease and ended and current:
             if process.lost_lease_at is None:
                 process.lost_lease_at = trio.current_time()
-            self._check_lost_lease(process, self._renewed_at[process_id])
+            if process.up:
+                self._check_lost_lease(process, self._renewed_at[process_id])
         return ended
 
     def _check_lost_lease(self, process: ProcessState, since: float) -> None:
