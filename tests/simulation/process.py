@@ -213,6 +213,7 @@ def _note_when_settled(journal: Journal) -> None:
                 settle(outcome)
 
             client.storing = True
+            client.given_at.append(trio.current_time())
             submission.settle = settle_and_note
         await submit(submission)
 

@@ -2,7 +2,6 @@
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from math import inf
 
 from sharechat.actors.journal import BROKEN
 from sharechat.actors.policy import Policy
@@ -41,11 +40,13 @@ def said_is_answered(
         yield f"{connection}: its messages were reordered: {kept}"
     if not known:
         return
-    # A failure may still have waited in a buffer when the connection was closed.
-    closed_at = connection.closed_at if connection.closed_at is not None else inf
-    for text, at in zip(connection.consumed, connection.settled_at, strict=False):
-        if at >= closed_at:
-            break
+    answered = connection.settled
+    if connection.closed_at is not None:
+        # A failure that had just come may still have waited in a buffer. The last one may have
+        # waited for longer: until the client has heard its own `joined`.
+        before = sum(at < connection.closed_at for at in connection.settled_at)
+        answered = min(before, connection.settled - 1)
+    for text in connection.consumed[: max(0, answered)]:
         if text not in failed and text not in stored:
             yield f"{connection}: {text!r} was lost, and the client was not told"
 
