@@ -6,9 +6,10 @@ import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AsyncExitStack, contextmanager
+from contextlib import AsyncExitStack, ExitStack, contextmanager
 from functools import partial
 
+import click
 import structlog
 import trio
 
@@ -112,6 +113,8 @@ async def supervise(
     this function waits for them: `drain_delay` seconds longer than a worker takes to stop. With
     `pass_on_hangups` SIGHUP is not one of them, but goes to the workers. With `metrics`, a
     listening socket, it shows on that the metrics of all workers.
+
+    Raises click.ClickException if there is no folder for the sockets that this takes.
     """
     inherited = [{_LISTEN_FD: listener.fileno()} for _ in range(count)]
     run = partial(_supervise, inherited, arguments, started, drain_delay, pass_on_hangups)
@@ -120,7 +123,11 @@ async def supervise(
     # What a server does not use is not imported.
     from sharechat.adapters.prometheus import WorkerMetrics
 
-    with WorkerMetrics.open(count) as shown:
+    with ExitStack() as stack:
+        try:
+            shown = stack.enter_context(WorkerMetrics.open(count))
+        except OSError as error:
+            raise click.ClickException(f"cannot collect metrics from workers: {error}") from error
         for fds, sock in zip(inherited, shown.sockets, strict=True):
             fds[_METRICS_FD] = sock.fileno()
         async with trio.open_nursery() as nursery:

@@ -3,6 +3,7 @@
 import trio
 
 from sharechat.actors.policy import Policy
+from sharechat.domain.telemetry import SILENT, Level, Telemetry
 
 
 class Arrivals:
@@ -16,19 +17,23 @@ class Arrivals:
     holds up some members, such as a client that does not read, must not hold up all.
     """
 
-    def __init__(self, policy: Policy) -> None:
+    def __init__(self, policy: Policy, telemetry: Telemetry = SILENT) -> None:
         self._longest = policy.longest_arrival
         self._turns = trio.Semaphore(policy.arrivals_at_once)
         # When each turn began, in this order.
         self._begun: dict[Arrival, float] = {}
         self._crowded = trio.Event()
+        telemetry.watch(Level.ARRIVALS_WAITING, self._waiting)
+
+    def _waiting(self) -> int:
+        return self._turns.statistics().tasks_waiting
 
     async def run(self) -> None:
         """Run the actor until cancelled; cancelling leaves every turn as it is."""
         while True:
             await self._crowded.wait()
             self._crowded = trio.Event()
-            while self._turns.statistics().tasks_waiting:
+            while self._waiting():
                 await trio.sleep(self._longest / 4)
                 overdue = trio.current_time() - self._longest
                 for arrival in [a for a, begun in self._begun.items() if begun <= overdue]:

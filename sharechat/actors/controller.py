@@ -54,7 +54,7 @@ class Controller:
         self._members: dict[MemberId, Member] = {}
         telemetry.watch(Level.MEMBERS, self._members.__len__)
         self.rooms = Rooms(repository, queue, policy, telemetry)
-        self.arrivals = Arrivals(policy)
+        self.arrivals = Arrivals(policy, telemetry)
         self.history = History(repository, policy)
         self.lease = Lease(repository, self._lease_lost, policy, sources)
         self.journal = Journal(repository, queue, self.lease, self.rooms.deliver, policy, telemetry)

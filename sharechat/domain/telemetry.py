@@ -12,6 +12,8 @@ class Level(enum.Enum):
 
     MEMBERS = enum.auto()
     """Members who are connected to this process."""
+    ARRIVALS_WAITING = enum.auto()
+    """Clients who wait for their turn to come in."""
     ROOMS = enum.auto()
     """Rooms that have an actor on this process."""
     WAITING = enum.auto()

@@ -3,6 +3,7 @@
 import os
 import re
 import signal
+from pathlib import Path
 
 import pytest
 import trio
@@ -64,6 +65,15 @@ def test_an_address_that_is_taken_is_refused_at_the_start() -> None:
         taken = re.sub(r"http://|/metrics", "", metrics_url(server))
         with pytest.raises(RuntimeError, match=f"cannot listen on {re.escape(taken)}"):
             SharechatProcess("--metrics", taken).start()
+
+
+def test_workers_need_a_short_path_to_temporary_files(servers: Cluster, tmp_path: Path) -> None:
+    folder = tmp_path / ("long" * 25)  # The path of a Unix socket has up to 108 bytes.
+    folder.mkdir()
+    flags = *servers.flags, "--workers", "2", *FLAG
+    server = SharechatProcess(*flags, env={"TMPDIR": str(folder)})
+    with pytest.raises(RuntimeError, match="cannot collect metrics from workers: AF_UNIX path"):
+        server.start()
 
 
 def test_one_scrape_shows_all_workers_but_one_that_does_not_answer(servers: Cluster) -> None:

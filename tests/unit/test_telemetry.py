@@ -1,5 +1,7 @@
 """What the actors tell of what happens, as a scrape shows it."""
 
+from dataclasses import replace
+
 import trio
 from trio.testing import MockClock
 
@@ -7,7 +9,7 @@ from sharechat.actors.policy import Policy
 from sharechat.domain.messages import to_json
 from sharechat.domain.subprotocols import SharechatV1
 from tests.harness.connection import BUFFER
-from tests.harness.house import Node, open_house
+from tests.harness.house import UNLIMITED, Node, open_house
 from tests.harness.metrics import counted
 from tests.harness.waiting import until
 from tests.unit.test_room import ALONE, local_and_remote_member
@@ -111,6 +113,18 @@ async def test_messages_that_could_not_be_stored_are_counted_by_the_reason(
         assert counted(telemetry, "sharechat_commit_failures_total") > 1
         house.repository.away = False
         await until(lambda: counted(telemetry, "sharechat_journal_waiting") == 0)
+
+
+async def test_clients_who_wait_to_come_in_are_counted(autojump_clock: MockClock) -> None:
+    async with open_house(policy=replace(UNLIMITED, arrivals_at_once=1)) as house:
+        node = house.nodes[0]
+        inside = await node.controller.arrivals.wait()
+        assert counted(node.telemetry, "sharechat_arrivals_waiting") == 0
+        for _ in range(2):
+            house.nursery.start_soon(node.controller.arrivals.wait)
+        await until(lambda: counted(node.telemetry, "sharechat_arrivals_waiting") == 2)
+        inside.end()
+        await until(lambda: counted(node.telemetry, "sharechat_arrivals_waiting") == 1)
 
 
 async def test_what_a_room_reads_because_it_missed_it_is_counted(

@@ -24,6 +24,10 @@ from sharechat.domain.telemetry import Level, Part, Telemetry
 
 _LEVELS = {
     Level.MEMBERS: ("sharechat_members", "Members who are connected."),
+    Level.ARRIVALS_WAITING: (
+        "sharechat_arrivals_waiting",
+        "Clients who wait for their turn to come in.",
+    ),
     Level.ROOMS: ("sharechat_rooms", "Rooms with an actor on this process."),
     Level.WAITING: ("sharechat_journal_waiting", "Drafts that wait to be stored."),
     Level.BUS_UP: ("sharechat_bus_up", "1 if the bus between processes works, else 0."),

@@ -39,7 +39,10 @@ class WorkerMetrics:
     @classmethod
     @contextmanager
     def open(cls, count: int) -> Iterator["WorkerMetrics"]:
-        """Make sockets for `count` workers in a folder that only this user can enter."""
+        """Make sockets for `count` workers in a folder that only this user can enter.
+
+        Raises OSError if there is no folder for temporary files, or its path is too long.
+        """
         with ExitStack() as stack:
             folder = Path(stack.enter_context(TemporaryDirectory(prefix="sharechat-")))
             sockets = []
