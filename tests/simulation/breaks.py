@@ -59,6 +59,7 @@ _ALL = (
     Break(breaks_of_members.early_failure, "gaps", first=11),
     Break(breaks_of_members.message_rate, "clients"),
     Break(breaks_of_members.missing_left, "repository"),
+    Break(breaks_of_members.kept_deadline, "repository", first=40),
     Break(breaks_of_members.left_overtakes, "gaps"),
     Break(breaks_of_members.left_dropped, "clients"),
     Break(breaks_of_talk.chosen_id, "repeats"),

@@ -97,6 +97,11 @@ def missing_left() -> AbstractContextManager[object]:
     return mock.patch.object(Journal, "store", store_or_forget)
 
 
+def kept_deadline() -> AbstractContextManager[object]:
+    """What is on its way when its author's connection ends is dropped if it is not stored soon."""
+    return mock.patch.object(Submission, "keep")
+
+
 def left_overtakes() -> AbstractContextManager[object]:
     """A `left` that finds the mailbox full is stored before what is in it."""
 

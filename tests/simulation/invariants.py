@@ -15,6 +15,7 @@ from tests.simulation.repeats import answers_are_copies, in_place, is_welcomed
 from tests.simulation.state import ClientState
 from tests.simulation.texts import (
     failures_are_for_a_reason,
+    given_is_stored,
     last_words_are_stored,
     rate_is_kept,
     said_is_answered,
@@ -36,6 +37,7 @@ def check(world: World, history: History) -> Iterator[str]:
         yield from said_is_answered(world, connection, log)
         yield from failures_are_for_a_reason(world, connection)
         yield from last_words_are_stored(world, connection)
+        yield from given_is_stored(world, connection, log)
         yield from rate_is_kept(connection, history.policy)
         yield from closed_for_a_reason(world, connection, history.policy)
         yield from ends_in_order(world, connection)

@@ -204,17 +204,24 @@ def _note_when_settled(journal: Journal) -> None:
     submit = journal.submit
 
     async def submit_and_note(submission: Submission) -> None:
-        if settle := submission.settle:  # Otherwise the client has gone.
-            client = serving.get()
+        settle = submission.settle
+        if settle is None:  # The client has gone.
+            await submit(submission)
+            return
+        client = serving.get()
 
-            def settle_and_note(outcome: Entry | NotStoredError) -> None:
-                client.storing = False
-                client.settled_at.append(trio.current_time())
-                settle(outcome)
+        def settle_and_note(outcome: Entry | NotStoredError) -> None:
+            client.storing = False
+            client.settled_at.append(trio.current_time())
+            settle(outcome)
 
-            client.storing = True
-            client.given_at.append(trio.current_time())
-            submission.settle = settle_and_note
-        await submit(submission)
+        client.storing = True
+        submission.settle = settle_and_note
+        try:
+            await submit(submission)
+        except trio.Cancelled:
+            client.storing = False  # It is withdrawn.
+            raise
+        client.given.append((trio.current_time(), submission.draft.text))
 
     journal.submit = submit_and_note  # type: ignore[method-assign]

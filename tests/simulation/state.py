@@ -147,7 +147,7 @@ class ClientState:
         """When it received each of them."""
         self.submitted_at: list[float] = []
         """When it had waited for as long as the rate demands."""
-        self.given_at: list[float] = []
+        self.given: list[tuple[float, str]] = []
         """When it gave each that is not malformed to its Journal, while the client was there."""
         self.settled_at: list[float] = []
         """When it knew what becomes of each of them: it is stored, or refused."""
