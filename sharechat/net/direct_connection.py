@@ -1,6 +1,5 @@
 """The Connection over a Transport: the websocket protocol with nothing in between."""
 
-import math
 from collections import deque
 
 import trio
@@ -29,7 +28,10 @@ PING_INTERVAL = 20
 """Seconds between two pings."""
 
 SILENCE = 60
-"""Seconds without a byte, while we would read one, after which a peer counts as dead."""
+"""Seconds without a byte, while we would read one, after which a peer counts as dead.
+
+Counted by `beat`: a process that was frozen has not heard what its peers sent meanwhile.
+"""
 
 CLOSE_TIMEOUT = 1
 """Seconds that a closing handshake may go on without any progress."""
@@ -86,8 +88,9 @@ class DirectConnection:
         self._ping_at = trio.current_time() + PING_INTERVAL
         # When the ping was sent that the client has yet to answer, by the clock of telemetry.
         self._pinged: float | None = None
-        # Infinite while we do not read, since the peer cannot show then that it lives.
-        self._silent_since = math.inf
+        # How often `beat` was called since the peer was last heard; None while we do not read,
+        # since the peer cannot show then that it lives.
+        self._silence: int | None = None
 
     async def receive(self) -> str:
         if self._texts:
@@ -113,13 +116,13 @@ class DirectConnection:
             await trio.lowlevel.checkpoint()
             self._take(b"")
             return
-        self._silent_since = trio.current_time()
+        self._silence = 0
         try:
             data = await self._transport.read(_READ)
         except GONE:
             data = b""
         finally:
-            self._silent_since = math.inf
+            self._silence = None
         if not data:
             self.gone = self._peer_gone = True
         self._take(data)
@@ -182,10 +185,15 @@ class DirectConnection:
             raise ConnectionClosedError from None
 
     def beat(self, now: float) -> None:
-        """Ping if it is time to; abort if the peer has been silent for too long."""
-        if now - self._silent_since >= SILENCE:
-            self._transport.abort()
-            return
+        """Ping if it is time to; abort if the peer has been silent for too long.
+
+        To be called once a second.
+        """
+        if self._silence is not None:
+            self._silence += 1
+            if self._silence > SILENCE:
+                self._transport.abort()
+                return
         if now >= self._ping_at:
             self._ping_at = now + PING_INTERVAL
             self._pinged = self._telemetry.clock()

@@ -109,7 +109,7 @@ def endless_silence() -> AbstractContextManager[object]:
     beat = DirectConnection.beat
 
     def beat_only(self: DirectConnection, now: float) -> None:
-        self._silent_since = now
+        self._silence = None
         beat(self, now)
 
     return mock.patch.object(DirectConnection, "beat", beat_only)

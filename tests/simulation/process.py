@@ -222,6 +222,6 @@ def _note_when_settled(journal: Journal) -> None:
         except trio.Cancelled:
             client.storing = False  # It is withdrawn.
             raise
-        client.given.append((trio.current_time(), submission.draft.text))
+        client.given.append((trio.current_time(), submission.draft))
 
     journal.submit = submit_and_note  # type: ignore[method-assign]

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import trio
 
 from sharechat.domain.ids import MemberId, MessageId, ProcessId, RoomId
-from sharechat.domain.messages import Message, Welcome
+from sharechat.domain.messages import Draft, Message, Welcome
 from sharechat.domain.outcomes import Close
 from tests.simulation.websocket import ClientWebsocket
 
@@ -147,8 +147,8 @@ class ClientState:
         """When it received each of them."""
         self.submitted_at: list[float] = []
         """When it had waited for as long as the rate demands."""
-        self.given: list[tuple[float, str]] = []
-        """When it gave each that is not malformed to its Journal, while the client was there."""
+        self.given: list[tuple[float, Draft]] = []
+        """What it gave to its Journal while the client was there, and when."""
         self.settled_at: list[float] = []
         """When it knew what becomes of each of them: it is stored, or refused."""
         self.storing = False

@@ -114,16 +114,16 @@ def given_is_stored(world: World, connection: ClientState, log: Sequence[Message
     process, closed_at = connection.process, connection.closed_at
     if closed_at is None or connection.member_id is None or not connection.given:
         return
-    given_at, text = connection.given[-1]
+    given_at, draft = connection.given[-1]
     settled_at = inf if connection.storing else connection.settled_at[-1]
     # Whoever stores its `left` has stored it before.
     lives_on = world.truth.left_through.get(connection.member_id) == process.number
     if not given_at <= closed_at < settled_at or not lives_on or process.lost_lease_at is not None:
         return
-    flawed = "\0" in text or POISON in text or connection.room_id in world.dead_rooms
+    flawed = "\0" in draft.text or POISON in draft.text or draft.room_id in world.dead_rooms
     errors = world.faults.between(given_at, inf, {Fault.ERRORS}, process.number)
-    if not (flawed or errors) and text not in {m.text for m in log}:
-        yield f"{connection}: {text!r} was on its way when the connection ended, and was lost"
+    if not (flawed or errors) and draft.id not in {m.id for m in log}:
+        yield f"{connection}: {draft.text!r} was on its way when the connection ended, and was lost"
 
 
 def rate_is_kept(connection: ClientState, policy: Policy) -> Iterator[str]:

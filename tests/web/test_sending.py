@@ -201,6 +201,12 @@ async def test_pings_go_out_every_so_often() -> None:
         assert "end" in await peer.hear_text()
 
 
+def beat_for(connection: DirectConnection, seconds: int) -> None:
+    now = trio.current_time()
+    for second in range(1, seconds + 1):
+        connection.beat(now + second)
+
+
 async def test_a_silent_peer_is_aborted(mock_clock: MockClock) -> None:
     async with websockets() as (connection, peer), trio.open_nursery() as nursery:
         aborted = trio.Event()
@@ -212,24 +218,40 @@ async def test_a_silent_peer_is_aborted(mock_clock: MockClock) -> None:
 
         nursery.start_soon(receive)
         await wait_all_tasks_blocked()
-        now = trio.current_time()
-        connection.beat(now + module.SILENCE - 1)
+        beat_for(connection, module.SILENCE)
         await peer.send(frame(Opcode.PONG, b""))
         await wait_all_tasks_blocked(0.05)
-        since = trio.current_time()
-        connection.beat(since + module.SILENCE - 1)
+        beat_for(connection, module.SILENCE)
         await wait_all_tasks_blocked(0.01)
         assert not aborted.is_set()
-        connection.beat(since + module.SILENCE + 1)
+        beat_for(connection, 1)
+
+
+async def test_what_a_peer_sent_while_we_were_frozen_is_heard(mock_clock: MockClock) -> None:
+    async with websockets() as (connection, peer), trio.open_nursery() as nursery:
+        heard = trio.Event()
+
+        async def receive() -> None:
+            assert await connection.receive() == "still here"
+            heard.set()
+
+        nursery.start_soon(receive)
+        await wait_all_tasks_blocked()
+        beat_for(connection, module.PING_INTERVAL)
+        mock_clock.jump(10 * module.SILENCE)
+        connection.beat(trio.current_time())  # Before the task that receives has its turn.
+        await peer.send(text("still here"))
+        with trio.fail_after(DEADLINE):
+            await heard.wait()
 
 
 async def test_a_peer_that_we_hold_back_is_not_dead() -> None:
     async with websockets() as (connection, peer):
         await peer.send(text("a") + text("b"))
         assert await connection.receive() == "a"
-        connection.beat(trio.current_time() + 2 * module.SILENCE)
+        beat_for(connection, 2 * module.SILENCE)
         assert await connection.receive() == "b"
-        connection.beat(trio.current_time() + 2 * module.SILENCE)
+        beat_for(connection, 2 * module.SILENCE)
         await peer.send(text("c"))
         with trio.fail_after(DEADLINE):
             assert await connection.receive() == "c"
