@@ -114,7 +114,7 @@ async def supervise(
     `pass_on_hangups` SIGHUP is not one of them, but goes to the workers. With `metrics`, a
     listening socket, it shows on that the metrics of all workers.
 
-    Raises click.ClickException if there is no folder for the sockets that this takes.
+    Raises click.ClickException if the sockets that this takes cannot be made.
     """
     inherited = [{_LISTEN_FD: listener.fileno()} for _ in range(count)]
     run = partial(_supervise, inherited, arguments, started, drain_delay, pass_on_hangups)

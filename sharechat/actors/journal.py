@@ -22,6 +22,12 @@ from sharechat.domain.telemetry import SILENT, Level, Part, Telemetry
 
 log = structlog.get_logger()
 
+_FROZEN = 1
+"""Seconds late after which a timer shows that nothing in this process has run meanwhile."""
+
+_THAW = 0.1
+"""Seconds in which tasks take what has come while nothing ran."""
+
 BROKEN = "The message could not be stored: something went wrong in the server."
 
 
@@ -29,8 +35,8 @@ class Journal:
     """One mailbox, and one task that stores all that waits in one commit, over and over.
 
     While one commit runs the next batch gathers, so batches grow with the load. When the
-    mailbox is full, senders wait. A second task keeps the deadlines of all submissions: a cancel
-    scope around each would take a tenth of the time that a message takes.
+    mailbox is full, senders wait. A second task keeps the deadlines of all that `submit` takes: a
+    cancel scope around each would take a tenth of the time that a message takes.
 
     What was stored goes to this process's rooms by `deliver(room_id, entries)`, room by room,
     and to the other processes by the Queue, before its senders are told. Members join through
@@ -64,7 +70,8 @@ class Journal:
         self._none_leaving = trio.Event()
         self._none_leaving.set()
         self._pending: list[Submission] = []
-        # All that have a deadline, the earliest first; those that are settled go with each commit.
+        # All that have a deadline, the earliest first. A commit removes those at the front that are
+        # settled: drafts are settled in this order, so few others wait behind.
         self._timed: deque[Submission] = deque()
         telemetry.watch(Level.WAITING, self._waiting)
 
@@ -153,15 +160,16 @@ class Journal:
                 self._pending.append(await self._mailbox.receive())
                 self._taken += 1
             else:
-                await trio.lowlevel.checkpoint()
+                await trio.lowlevel.checkpoint()  # `append` need not be one.
             self._gather()
             if self._pending:
                 await self._commit()
 
     async def keep_deadlines(self) -> NoReturn:
-        """Tell the authors of what has not been stored by its deadline, until cancelled.
+        """Tell each author whose message was not stored by its deadline, until cancelled.
 
-        May be called again; what was due meanwhile is told then.
+        May be called again; what was due meanwhile is told then. If the process was frozen, the
+        Repository's answer may have come meanwhile, so the Journal gets time to take it.
         """
         timed = self._timed
         while True:
@@ -171,6 +179,8 @@ class Journal:
             # Whatever comes meanwhile has a later deadline.
             earliest = timed[0].deadline if timed else now + self._policy.store_timeout
             await trio.sleep_until(earliest)
+            if trio.current_time() - earliest > _FROZEN:
+                await trio.sleep(_THAW)
 
     def _gather(self) -> None:
         """Add what waits to the batch."""
@@ -207,7 +217,7 @@ class Journal:
             return
         self._pending = []
         chats = 0
-        stored = defaultdict[RoomId, list[Entry]](list)
+        stored: defaultdict[RoomId, list[Entry]] = defaultdict(list)
         for outcome in outcomes:
             if isinstance(outcome, Entry):
                 message = outcome.message

@@ -198,7 +198,7 @@ class Member:
             except ConnectionClosedError:
                 return False
             except Exception:
-                # This runs in the room's task, which must not fail with one of its members.
+                # This runs in a task of the room or the Journal, which must not fail with a member.
                 log.exception("member failed", room=self._room.id, member=self.id)
                 self._telemetry.failed(Part.MEMBER)
                 self.close(INTERNAL_ERROR)

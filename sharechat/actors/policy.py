@@ -35,7 +35,7 @@ class Policy:
     A larger message makes a batch by itself.
     """
     store_timeout: float = 5
-    """How long a sender waits for its message to be stored."""
+    """How long after it was submitted an author is told that its message was not stored."""
     retry_interval: float = 0.2
     """Between attempts while the Repository is away."""
     gap_patience: float = 0.005

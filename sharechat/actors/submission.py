@@ -16,9 +16,9 @@ class Submission:
     """A draft for `Journal.submit`, and the callback that is told the outcome, once.
 
     The outcome is NotStoredError, with a reason for the author, if the draft was refused, or if it
-    was not stored by `deadline`, which the Journal sets; in the latter case it may have been stored
-    all the same. The cause of a refusal is the error. Without a callback a draft is stored however
-    late that is.
+    was not stored by `deadline`, which `submit` sets; in the latter case it may have been stored
+    all the same. For a refusal, its `__cause__` is the Repository's error. Without a callback a
+    draft is stored however late that is.
     """
 
     __slots__ = ("deadline", "draft", "settle", "settled", "size")

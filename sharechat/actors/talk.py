@@ -33,7 +33,7 @@ class Talk:
     """
 
     __slots__ = (
-        "_all_answered",
+        "_answered",
         "_connection",
         "_deliver",
         "_identity",
@@ -81,8 +81,8 @@ class Talk:
         self._unanswered: Submission | None = None
         self._position_then = 0
         self._outcome: Entry | NotStoredError | None = None
-        # Set once there is no such message any more, if `run` waits for that.
-        self._all_answered: trio.Event | None = None
+        # Set once that message is answered, if `run` waits for that.
+        self._answered: trio.Event | None = None
         self._welcomed = trio.Event()
 
     def welcome(self) -> None:
@@ -94,9 +94,10 @@ class Talk:
     async def run(self) -> NoReturn:
         """Carry texts from the connection to the Journal, one after the other.
 
-        The next text goes there when this one has been stored and the rate allows another; so a
-        client that sends too much is held back. Ends by raising ConnectionClosedError. However it
-        ends, a text that is on its way is stored: what a member said before it left counts.
+        The next text goes there once it is known what became of this one and the rate allows
+        another; so a client that sends too much is held back. Ends by raising
+        ConnectionClosedError. However it ends, a text that is on its way is stored: what a member
+        said before it left counts.
         """
         bucket = TokenBucket(self._policy.message_rate, self._policy.message_burst)
         connection = self._connection
@@ -108,8 +109,8 @@ class Talk:
                 if pause > 0 and not connection.gone:
                     await connection.pause(pause)
                 if self._unanswered is not None and not connection.gone:
-                    self._all_answered = trio.Event()
-                    await self._all_answered.wait()
+                    self._answered = trio.Event()
+                    await self._answered.wait()
                 if connection.gone:
                     await self._store_the_rest(text)
                 try:
@@ -126,7 +127,7 @@ class Talk:
                 self._unanswered.keep()
 
     def _settle(self, outcome: Entry | NotStoredError) -> None:
-        """Take what became of a message. In the Journal's task: nothing here waits or raises."""
+        """Take what became of a message. In a task of the Journal: nothing here waits or raises."""
         if (
             isinstance(outcome, Entry)
             and outcome.seq > self._position_then
@@ -149,9 +150,9 @@ class Talk:
 
     def _set_answered(self) -> None:
         self._unanswered = self._outcome = None
-        if self._all_answered is not None:
-            self._all_answered.set()
-            self._all_answered = None
+        if self._answered is not None:
+            self._answered.set()
+            self._answered = None
 
     def _draft(self, text: str) -> Draft:
         """Return the chat message that a text holds. Raises MalformedError."""
@@ -182,6 +183,8 @@ class Talk:
         Ends by raising ConnectionClosedError. If cancelled, what has not been taken up by then
         is not stored.
         """
+        if self._unanswered is not None:
+            self._unanswered.keep()
         stored = dropped = 0
         with trio.move_on_after(self._policy.rest_timeout):
             try:

@@ -185,10 +185,7 @@ class DirectConnection:
             raise ConnectionClosedError from None
 
     def beat(self, now: float) -> None:
-        """Ping if it is time to; abort if the peer has been silent for too long.
-
-        To be called once a second.
-        """
+        """Ping if it is time to; abort if the peer has been silent for too long."""
         if self._silence is not None:
             self._silence += 1
             if self._silence > SILENCE:

@@ -7,6 +7,8 @@ from typing import Protocol
 import trio
 
 _PERIOD = 1
+"""Seconds from one beat to the next. Connections count silence in beats."""
+
 _AT_ONCE = 500
 
 
@@ -14,7 +16,7 @@ class Beating(Protocol):
     """What a Heartbeat calls."""
 
     def beat(self, now: float) -> None:
-        """Do what is due at time `now`. Neither waits nor raises."""
+        """Do what is due at time `now`. Called once a second. Neither waits nor raises."""
         ...
 
 

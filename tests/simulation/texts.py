@@ -111,14 +111,16 @@ def last_words_are_stored(world: World, connection: ClientState) -> Iterator[str
 
 def given_is_stored(world: World, connection: ClientState, log: Sequence[Message]) -> Iterator[str]:
     """What is on its way to the log when its author's connection ends is stored, however late."""
-    process, closed_at = connection.process, connection.closed_at
-    if closed_at is None or connection.member_id is None or not connection.given:
+    process = connection.process
+    ends = (connection.noticed_at, connection.closed_at)
+    ended_at = min((at for at in ends if at is not None), default=inf)
+    if connection.member_id is None or not connection.given:
         return
     given_at, draft = connection.given[-1]
     settled_at = inf if connection.storing else connection.settled_at[-1]
     # Whoever stores its `left` has stored it before.
     lives_on = world.truth.left_through.get(connection.member_id) == process.number
-    if not given_at <= closed_at < settled_at or not lives_on or process.lost_lease_at is not None:
+    if not given_at <= ended_at < settled_at or not lives_on or process.lost_lease_at is not None:
         return
     flawed = "\0" in draft.text or POISON in draft.text or draft.room_id in world.dead_rooms
     errors = world.faults.between(given_at, inf, {Fault.ERRORS}, process.number)

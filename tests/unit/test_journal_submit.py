@@ -101,3 +101,22 @@ async def test_an_author_that_is_cancelled_before_the_mailbox_had_room_is_told_n
     await trio.sleep(10)
     assert [text for text, _, _ in author.told] == ["first", "second"]
     assert [texts for _, texts in harness.delivered] == [["first"], ["second"]]
+
+
+async def test_an_answer_that_came_while_the_process_was_frozen_counts_before_the_deadline(
+    mock_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    harness = JournalHarness(nursery)
+    author = Author(harness, await harness.open())
+    step = harness.repository.at_next("append", hold=True)
+    await author.submit("hello")
+    await step.reached.wait()
+    await wait_all_tasks_blocked()
+    mock_clock.jump(60)
+    await wait_all_tasks_blocked()
+    step.release()
+    await wait_all_tasks_blocked()
+    mock_clock.jump(60)
+    await wait_all_tasks_blocked()
+    ((_, entry, _),) = author.told
+    assert isinstance(entry, Entry)

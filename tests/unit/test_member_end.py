@@ -1,5 +1,7 @@
 """How a member ends: what its client is told, what is still stored, and when it is too slow."""
 
+from dataclasses import replace
+
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
@@ -120,6 +122,23 @@ async def test_a_text_on_its_way_is_stored_though_its_author_is_closed_and_the_o
         house.repository.away = False
         await house.nodes[0].controller.journal.lefts_stored()
         assert (await house.repository.texts(room))[1:-1] == ["last words"]
+
+
+async def test_a_text_on_its_way_is_stored_though_the_rest_of_its_client_waits_for_the_mailbox(
+    autojump_clock: MockClock,
+) -> None:
+    policy = replace(UNLIMITED, journal_mailbox=2)
+    async with open_house(policy=policy) as house:
+        room, visit = await visit_in_an_outage(house)
+        visit.connection.says("1")
+        await trio.sleep(policy.store_timeout - 1)
+        visit.connection.says("2", "3", "4", "5", "6")
+        visit.connection.hangs_up()
+        await trio.sleep(1.5)
+        house.repository.away = False
+        await visit.ends()
+        await house.nodes[0].controller.journal.lefts_stored()
+        assert (await house.repository.texts(room))[1:-1] == ["1", "2", "3", "4", "5", "6"]
 
 
 async def test_only_what_a_client_was_told_of_is_dropped_if_it_goes_during_an_outage(
