@@ -123,8 +123,10 @@ class Journal:
             # There nearly always is room, and the caller's next await is a checkpoint.
             self._sender.send_nowait(submission)
         except trio.WouldBlock:
-            with trio.move_on_at(submission.deadline):
+            with trio.move_on_at(submission.deadline) as patience:
                 await self._sender.send(submission)
+            if patience.cancelled_caught:
+                submission.expire()  # Now: its author may go, and `keep` would have it lost.
 
     def leave(self, draft: Draft) -> None:
         """Take a `left`, and store it after everything its member sent, however long that takes.

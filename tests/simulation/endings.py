@@ -60,7 +60,7 @@ def _noticed(world: World, connection: ClientState) -> Iterator[str]:
         return
     # It reads nothing before the client has joined, or while a text waits for the one before it.
     joined_at = stored_at(world, connection, MessageType.JOINED)
-    of_texts = (*(at for at, _ in connection.given[-1:]), *connection.settled_at[-1:])
+    of_texts = (*(given.at for given in connection.given[-1:]), *connection.settled_at[-1:])
     begins = max(gone_at, connection.accepted_at, joined_at, *of_texts)
     if len(connection.consumed) > connection.settled + connection.storing:
         return

@@ -20,7 +20,7 @@ from tests.simulation.connection import SimConnection
 from tests.simulation.faults import Fault, UnexpectedError
 from tests.simulation.repository import SimRepository
 from tests.simulation.sources import SimSources
-from tests.simulation.state import ProcessState, serving
+from tests.simulation.state import Given, ProcessState, serving
 from tests.simulation.watched_queue import WatchedQueue
 from tests.simulation.world import World
 
@@ -209,10 +209,12 @@ def _note_when_settled(journal: Journal) -> None:
             await submit(submission)
             return
         client = serving.get()
+        given = Given(submission.draft, trio.current_time())
 
         def settle_and_note(outcome: Entry | NotStoredError) -> None:
             client.storing = False
-            client.settled_at.append(trio.current_time())
+            given.settled_at = trio.current_time()
+            client.settled_at.append(given.settled_at)
             settle(outcome)
 
         client.storing = True
@@ -222,6 +224,7 @@ def _note_when_settled(journal: Journal) -> None:
         except trio.Cancelled:
             client.storing = False  # It is withdrawn.
             raise
-        client.given.append((trio.current_time(), submission.draft))
+        given.at = trio.current_time()
+        client.given.append(given)
 
     journal.submit = submit_and_note  # type: ignore[method-assign]

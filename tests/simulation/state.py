@@ -4,6 +4,7 @@ from collections import defaultdict
 from collections.abc import Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass, field
+from math import inf
 from typing import NamedTuple
 
 import trio
@@ -53,13 +54,13 @@ class ProcessState:
         if there is no such time.
         """
         if self.up_at is None:
-            return float("inf")
+            return inf
         at = max(at, self.up_at)
         for start, end in sorted(self.disturbed):
             if start <= at + seconds and end >= at:
                 at = end
         ended = self.ended_at is not None and self.ended_at < at + seconds
-        return float("inf") if ended else at
+        return inf if ended else at
 
     async def halt_if_dead(self) -> None:
         """Never return if the process was killed; every call out of the process waits here."""
@@ -75,6 +76,16 @@ class Said(NamedTuple):
     """The text of the message; for a malformed frame, the frame itself."""
     id: MessageId | None = None
     """The id that the client has chosen."""
+
+
+@dataclass
+class Given:
+    """A message that the server gave to its Journal."""
+
+    draft: Draft
+    at: float
+    settled_at: float = inf
+    """When the member was told what became of it, if it was."""
 
 
 class AuthorState:
@@ -147,8 +158,8 @@ class ClientState:
         """When it received each of them."""
         self.submitted_at: list[float] = []
         """When it had waited for as long as the rate demands."""
-        self.given: list[tuple[float, Draft]] = []
-        """What it gave to its Journal while the client was there, and when."""
+        self.given: list[Given] = []
+        """What it gave to its Journal while the client was there."""
         self.settled_at: list[float] = []
         """When it knew what becomes of each of them: it is stored, or refused."""
         self.storing = False
@@ -202,7 +213,7 @@ class ClientState:
     def ended_at(self) -> float:
         """When the connection ended at either end, or its process did; infinite if none did."""
         ends = (self.gone_at, self.closed_at, self.process.ended_at)
-        return min((at for at in ends if at is not None), default=float("inf"))
+        return min((at for at in ends if at is not None), default=inf)
 
     @property
     def here(self) -> bool:

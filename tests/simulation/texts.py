@@ -116,14 +116,15 @@ def given_is_stored(world: World, connection: ClientState, log: Sequence[Message
     ended_at = min((at for at in ends if at is not None), default=inf)
     if connection.member_id is None or not connection.given:
         return
-    given_at, draft = connection.given[-1]
-    settled_at = inf if connection.storing else connection.settled_at[-1]
+    given = connection.given[-1]
+    draft = given.draft
     # Whoever stores its `left` has stored it before.
     lives_on = world.truth.left_through.get(connection.member_id) == process.number
-    if not given_at <= ended_at < settled_at or not lives_on or process.lost_lease_at is not None:
+    under_way = given.at <= ended_at < given.settled_at
+    if not under_way or not lives_on or process.lost_lease_at is not None:
         return
     flawed = "\0" in draft.text or POISON in draft.text or draft.room_id in world.dead_rooms
-    errors = world.faults.between(given_at, inf, {Fault.ERRORS}, process.number)
+    errors = world.faults.between(given.at, inf, {Fault.ERRORS}, process.number)
     if not (flawed or errors) and draft.id not in {m.id for m in log}:
         yield f"{connection}: {draft.text!r} was on its way when the connection ended, and was lost"
 

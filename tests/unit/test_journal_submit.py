@@ -120,3 +120,12 @@ async def test_an_answer_that_came_while_the_process_was_frozen_counts_before_th
     await wait_all_tasks_blocked()
     ((_, entry, _),) = author.told
     assert isinstance(entry, Entry)
+
+
+async def test_what_found_no_room_in_the_mailbox_by_its_deadline_has_failed_once_submit_returns(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    author = Author(JournalHarness(nursery, Policy(journal_mailbox=1)), ids.new_room_id())
+    await author.submit("first")
+    await author.submit("second")
+    assert author.failed == [("second", AWAY)]
