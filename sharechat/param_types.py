@@ -30,7 +30,7 @@ class Url(click.ParamType):  # type: ignore[type-arg]
 
 
 class HostPort(click.ParamType):  # type: ignore[type-arg]
-    """An address to listen on, such as 127.0.0.1:9090 or [::1]:9090."""
+    """An address to listen on, such as 127.0.0.1:9091 or [::1]:9091."""
 
     name = "host:port"
 
@@ -41,7 +41,7 @@ class HostPort(click.ParamType):  # type: ignore[type-arg]
             return value
         found = re.fullmatch(r"(?:\[([0-9a-fA-F:.]+)\]|([^:\s]+)):([0-9]{1,5})", value)
         if not found or int(found[3]) > 65535:
-            self.fail(f"{value!r} is not an address such as 127.0.0.1:9090.", param, ctx)
+            self.fail(f"{value!r} is not an address such as 127.0.0.1:9091.", param, ctx)
         return found[1] or found[2], int(found[3])
 
 
@@ -75,8 +75,11 @@ class Duration(click.ParamType):  # type: ignore[type-arg] # generic in new clic
 _SIZES = {"KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30}
 
 
+_LEAST_SIZE = 1 << 20
+
+
 class Size(click.ParamType):  # type: ignore[type-arg]
-    """Bytes, or a number with the unit KiB, MiB or GiB, such as 512MiB."""
+    """Bytes, or a number with the unit KiB, MiB or GiB, such as 512MiB; at least 1MiB."""
 
     name = "size"
 
@@ -88,7 +91,10 @@ class Size(click.ParamType):  # type: ignore[type-arg]
         number, unit = (value[:-3], value[-3:]) if value[-3:] in _SIZES else (value, "")
         if not re.fullmatch(r"[0-9]{1,15}", number) or not int(number):
             self.fail(f"{value!r} is not a size such as 100000, 64MiB or 2GiB.", param, ctx)
-        return int(number) * _SIZES.get(unit, 1)
+        size = int(number) * _SIZES.get(unit, 1)
+        if size < _LEAST_SIZE:
+            self.fail(f"{value!r} is too little: nothing fits into less than 1MiB.", param, ctx)
+        return size
 
 
 class _Listed(click.ParamType):  # type: ignore[type-arg]

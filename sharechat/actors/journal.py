@@ -11,6 +11,7 @@ from sharechat.actors.lease import Lease
 from sharechat.actors.policy import Policy
 from sharechat.actors.submission import Submission
 from sharechat.domain.errors import (
+    NoSpaceError,
     NotStoredError,
     RejectedError,
     UnavailableError,
@@ -225,6 +226,8 @@ class Journal:
                 message = outcome.message
                 stored[message.room_id].append(outcome)
                 chats += message.type is MessageType.CHAT
+            elif isinstance(outcome, NoSpaceError):
+                log.warning("journal cannot store", reason=str(outcome))
         self._telemetry.stored(len(batch), chats, began)
         try:
             for room_id, entries in stored.items():

@@ -18,19 +18,23 @@ from sharechat.domain import messages
 from sharechat.domain.batch import Batch
 from sharechat.domain.errors import (
     ConnectionClosedError,
+    FullError,
     LeaseLostError,
+    NoSpaceError,
     NotStoredError,
     RoomNotFoundError,
     SharechatError,
 )
 from sharechat.domain.messages import Identity, Welcome
 from sharechat.domain.outcomes import (
+    FULL,
     INTERNAL_ERROR,
     RESTARTING,
     ROOM_DELETED,
     TOO_SLOW,
     TRY_LATER,
     Close,
+    close_of,
 )
 from sharechat.domain.ports import Connection
 from sharechat.domain.sources import Sources
@@ -151,7 +155,10 @@ class Member:
         except* ConnectionClosedError:
             pass
         except* SharechatError as group:
-            self.close(_close_for(group))
+            close = _close_for(group)
+            self.close(close)
+            if close.code == FULL.code:
+                self._telemetry.refused(FULL)
         except* Exception:
             log.exception("member failed", room=self._room.id, member=self.id)
             self._telemetry.failed(Part.MEMBER)
@@ -315,5 +322,7 @@ def _close_for(group: BaseExceptionGroup[SharechatError]) -> Close:
             return ROOM_DELETED
         case LeaseLostError():
             return RESTARTING
+        case NoSpaceError():
+            return close_of(FullError()) or TRY_LATER
         case _:
             return TRY_LATER

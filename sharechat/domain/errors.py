@@ -46,6 +46,13 @@ class RejectedError(SharechatError):
     """The Repository works but refuses this data, and would refuse it again."""
 
 
+class NoSpaceError(RejectedError):
+    """The Repository has no space for a message, until something has been removed."""
+
+    def __init__(self) -> None:
+        super().__init__("The message could not be stored: the server is full.")
+
+
 class UnavailableError(SharechatError):
     """The Repository or the Queue cannot be reached.
 

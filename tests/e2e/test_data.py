@@ -11,6 +11,7 @@ import trio
 
 from tests.harness.deadline import DEADLINE, eventually, wait_until
 from tests.harness.http import fetch, history, make_room, texts
+from tests.harness.metrics import FLAG, scrape
 from tests.harness.process import BIN, ServerProcess, SharechatProcess, environment
 from tests.harness.talker import join
 
@@ -144,6 +145,26 @@ async def test_past_the_bound_of_the_file_it_is_full(tmp_path: Path, nursery: tr
     assert path.stat().st_size < 1.05 * (1 << 20)
 
 
+async def test_a_file_that_is_larger_than_it_may_be_can_be_read_and_not_joined(
+    tmp_path: Path, nursery: trio.Nursery
+) -> None:
+    path = str(tmp_path / "rooms.db")
+    with SharechatProcess("--data", path, *UNLIMITED) as server:
+        room = make_room(server.url)
+        talker = await join(nursery, server.ws_url(room))
+        for _ in range(100):
+            await talker.say("x" * 16_000)
+            await talker.hear_chats(1)
+        assert await trio.to_thread.run_sync(server.stop) == 0
+    with SharechatProcess("--data", path, "--max-data", "1MiB", *FLAG) as server:
+        talker = await join(nursery, server.ws_url(room))
+        assert await talker.close_code() == 4450
+        assert len(texts(history(server.url, room))) == 100
+        assert scrape(server).total("sharechat_refusals_total", {"kind": "full"}) == 1
+        assert await trio.to_thread.run_sync(server.stop) == 0
+    assert "the server is full" in server.stderr
+
+
 async def test_a_backup_is_made_while_the_server_runs(
     tmp_path: Path, nursery: trio.Nursery
 ) -> None:
@@ -171,6 +192,13 @@ async def test_a_backup_is_made_while_the_server_runs(
         # Whoever was in the room when the backup was made has left.
         wait_until(lambda: history(server.url, room)[-1]["type"] == "left")
         assert server.stop() == 0
+
+
+def test_a_backup_does_not_take_a_file_for_the_rooms_of_a_database(tmp_path: Path) -> None:
+    done = run("backup", str(tmp_path / "copy.db"), env={"DATABASE_URL": "postgres://localhost/x"})
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert "DATABASE_URL" in done.stderr
+    assert names_of_files(tmp_path) == []
 
 
 @pytest.mark.parametrize("source", ["missing.db", "text"])

@@ -50,7 +50,7 @@ def test_a_duration_is_in_seconds_or_has_a_unit(text: str, seconds: float) -> No
 
 
 @pytest.mark.parametrize(
-    ("text", "size"), [("100000", 100_000), ("64KiB", 65_536), ("2GiB", 2_147_483_648)]
+    ("text", "size"), [("2000000", 2_000_000), ("1024KiB", 1_048_576), ("2GiB", 2_147_483_648)]
 )
 def test_a_size_is_in_bytes_or_has_a_unit(text: str, size: int) -> None:
     assert parse("--max-memory", text).max_memory == size
@@ -74,6 +74,7 @@ def test_a_size_is_in_bytes_or_has_a_unit(text: str, size: int) -> None:
         (["--data", "x", *_URLS], "--data"),
         (["--data", "/"], "--data"),
         (["--max-data", "0"], "--max-data"),
+        (["--max-data", "10"], "--max-data"),
     ],
 )
 def test_an_invalid_value_is_refused_and_its_flag_is_named(

@@ -15,6 +15,7 @@ from sharechat.domain.errors import (
     FullError,
     LeaseLostError,
     MessageNotFoundError,
+    NoSpaceError,
     NotAMemberError,
     RejectedError,
     RoomNotFoundError,
@@ -136,7 +137,7 @@ class MemoryRepository:
             limit = self._max_bytes
             cost += _membership_cost(draft.member)
         if self._size + cost > limit and draft.type is not MessageType.LEFT:
-            return RejectedError("The message could not be stored: the server is full.")
+            return NoSpaceError()
         if joins:
             self._end_membership(room, draft)
             room.members[draft.member.id] = (draft.member, process_id)

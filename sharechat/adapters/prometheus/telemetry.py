@@ -90,7 +90,7 @@ class PrometheusTelemetry(Telemetry, Collector):
             "sharechat_messages_failed",
             "Messages whose authors were told that they were not stored, by the error.",
             ["kind"],
-            [["malformed"], ["not-a-member"], ["not-stored"], ["rejected"]],
+            [["malformed"], ["no-space"], ["not-a-member"], ["not-stored"], ["rejected"]],
         )
         self._deliveries = Total(
             "sharechat_deliveries", "Messages handed to members: one for each and each."

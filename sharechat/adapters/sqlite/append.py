@@ -15,8 +15,8 @@ from sharechat.adapters.sqlite.rows import (
 from sharechat.adapters.sqlite.space import Space
 from sharechat.domain.errors import (
     LeaseLostError,
+    NoSpaceError,
     NotAMemberError,
-    RejectedError,
     RoomNotFoundError,
 )
 from sharechat.domain.ids import RoomId
@@ -162,7 +162,7 @@ class Append:
             has_space = draft.type is MessageType.LEFT or self._space.take_for_talk(draft.text)
         if has_space:
             return None
-        return RejectedError("The message could not be stored: the server is full.")
+        return NoSpaceError()
 
     def _is_member(self, room: _Room, draft: Draft) -> bool:
         id_ = draft.member.id

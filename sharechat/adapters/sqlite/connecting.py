@@ -5,6 +5,8 @@ import sqlite3
 from pathlib import Path
 from urllib.parse import quote
 
+from sharechat.domain.errors import UnavailableError
+
 _BUSY_TIMEOUT = 1.0
 """Seconds that a statement waits for another program, such as the `sqlite3` shell."""
 
@@ -19,6 +21,21 @@ _CHECKPOINT_AFTER = 4000
 
 _LOG_LIMIT = 64 << 20
 """Bytes that the write-ahead log keeps of the disk after a large commit."""
+
+
+_HEADER = b"SQLite format 3\0"
+"""What every database begins with (https://sqlite.org/fileformat.html, section 1.3)."""
+
+
+def check_header(path: Path) -> None:
+    """Raise UnavailableError if there is a file that is not a database. Raises OSError."""
+    try:
+        with path.open("rb") as file:
+            header = file.read(len(_HEADER))
+    except FileNotFoundError:
+        return
+    if header and header != _HEADER:
+        raise UnavailableError(f"{path} is not a database.")
 
 
 def create(path: Path) -> None:

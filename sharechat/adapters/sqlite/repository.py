@@ -13,7 +13,7 @@ import trio
 
 from sharechat.adapters.sqlite import log, rooms
 from sharechat.adapters.sqlite.append import Append
-from sharechat.adapters.sqlite.connecting import create
+from sharechat.adapters.sqlite.connecting import check_header, create
 from sharechat.adapters.sqlite.errors import TIMED_OUT
 from sharechat.adapters.sqlite.leases import Leases
 from sharechat.adapters.sqlite.lock import acquire_lock
@@ -78,6 +78,7 @@ class SqliteRepository:
         """
         try:
             self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            check_header(self._path)
             self._lock = acquire_lock(self._path)
             create(self._path)
         except OSError as error:

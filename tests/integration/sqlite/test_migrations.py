@@ -53,3 +53,4 @@ async def test_a_file_that_is_no_database_is_refused(path: Path) -> None:
         async with open_sqlite(path):
             pass
     assert path.read_text().startswith("Dear diary")
+    assert list(path.parent.iterdir()) == [path]
