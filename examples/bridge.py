@@ -63,5 +63,11 @@ async def main(one: str, two: str) -> None:
 
 
 if __name__ == "__main__":
-    _, one, two = sys.argv
-    trio.run(main, one, two)
+    if len(sys.argv) != 3:
+        sys.exit(__doc__)
+    try:
+        trio.run(main, sys.argv[1], sys.argv[2])
+    except client.ClientError as error:
+        sys.exit(str(error))
+    except KeyboardInterrupt:
+        pass

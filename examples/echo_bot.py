@@ -21,5 +21,11 @@ async def main(address: str) -> None:
 
 
 if __name__ == "__main__":
-    _, address = sys.argv
-    trio.run(main, address)
+    if len(sys.argv) != 2:
+        sys.exit(__doc__)
+    try:
+        trio.run(main, sys.argv[1])
+    except client.ClientError as error:
+        sys.exit(str(error))
+    except KeyboardInterrupt:
+        pass

@@ -37,5 +37,11 @@ def main(address: str, path: str) -> None:
 
 
 if __name__ == "__main__":
-    _, address, path = sys.argv
-    main(address, path)
+    if len(sys.argv) != 3:
+        sys.exit(__doc__)
+    try:
+        main(sys.argv[1], sys.argv[2])
+    except client.ClientError as error:
+        sys.exit(str(error))
+    except KeyboardInterrupt:
+        pass

@@ -1,5 +1,6 @@
 """`sharechat backup`: copies the file that the rooms are kept in."""
 
+import os
 import sqlite3
 from pathlib import Path
 
@@ -18,6 +19,11 @@ def backup(file: Path, data: Path | None) -> None:
     A server may go on using them meanwhile. To go back to the copy, stop the server and start it
     with --data FILE.
     """
+    if data is None and os.environ.get("DATABASE_URL"):
+        raise click.UsageError(
+            "DATABASE_URL names the database that has the rooms: back that up, for example with "
+            "pg_dump, or name a file of rooms with --data."
+        )
     source = data or default_data()
     try:
         back_up(source, file)

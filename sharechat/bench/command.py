@@ -42,8 +42,8 @@ def run(
     cannot be run or a URL is not acceptable.
     """
     parameters = parameters or Parameters()
+    urls = [url] if against is None else [url, against]
     try:
-        urls = [url] if against is None else [url, against]
         targets = [Target.parse(each, may_be_remote=may_be_remote) for each in urls]
         with _progress(len(workloads) * runs * len(targets)) as progress:
             table = catalogue.run(
@@ -54,7 +54,8 @@ def run(
                 progress=progress,
             )
     except _EXPECTED as error:
-        raise click.ClickException(str(error)) from error
+        where = f"{' or '.join(urls)}: " if isinstance(error, OSError) else ""
+        raise click.ClickException(f"{where}{error}") from error
     return [(medians(row[0]), medians(row[1]) if against else None) for row in table]
 
 
@@ -122,7 +123,7 @@ def as_json(rows: Sequence[Row]) -> str:
     multiple=True,
     default=_DEFAULT,
     show_default=True,
-    help="The workload to run. Repeatable; all are all but "
+    help="The workload to run. Repeatable; `all` leaves out "
     f"{', '.join(sorted(catalogue.LARGE))}, which take minutes.",
 )
 @click.option("--members", type=click.IntRange(1, 100_000), help="How many members join.")

@@ -10,6 +10,7 @@ It runs on trio, and speaks the subprotocol `sharechat.v1`.
 
 from sharechat.client.addresses import RoomAddress
 from sharechat.client.errors import (
+    CertificateError,
     ClientError,
     NotStoredError,
     ProtocolError,
@@ -22,6 +23,7 @@ from sharechat.client.room import JoinedRoom, State, join
 from sharechat.domain.messages import Identity, Message, MessageType
 
 __all__ = [
+    "CertificateError",
     "ClientError",
     "Identity",
     "JoinedRoom",

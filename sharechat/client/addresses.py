@@ -68,6 +68,8 @@ class RoomAddress:
 
         Raises ValueError, with a sentence for the user.
         """
+        if is_room_id(text):
+            raise ValueError("That is a room's id; the address of its server is missing.")
         server = Server.parse(text)
         ids = _ROOM_ID.findall(re.split(r"[?#]", text, maxsplit=1)[0])
         if not ids:
@@ -96,6 +98,11 @@ class RoomAddress:
 
     def __str__(self) -> str:
         return self.page
+
+
+def is_room_id(text: str) -> bool:
+    """Return whether the text is a room's id alone, without its server's address."""
+    return _ROOM_ID.fullmatch(text.strip()) is not None
 
 
 def _is_local(host: str) -> bool:

@@ -1,5 +1,7 @@
 """What can go wrong for a client."""
 
+import ssl
+
 from sharechat.domain.outcomes import CLOSES, PROBLEMS, ROOM_DELETED, ROOM_NOT_FOUND
 
 _CLOSES = {close.code: close for close in CLOSES}
@@ -18,6 +20,12 @@ class UnreachableError(ClientError):
     """The server could not be reached, or did not answer in time."""
 
     retry = True
+
+
+class CertificateError(UnreachableError):
+    """The server's certificate is not trusted."""
+
+    retry = False
 
 
 class ProtocolError(ClientError):
@@ -51,6 +59,19 @@ class RefusedError(ClientError):
 
 class RoomGoneError(RefusedError):
     """There is no such room, or not any more."""
+
+
+def unreachable(error: BaseException, where: str) -> ClientError:
+    """Return the error for a connection to `where` that failed for `error`, or what caused it."""
+    cause: BaseException | None = error
+    while cause is not None and not isinstance(cause, ssl.SSLError):
+        cause = cause.__cause__ or cause.__context__
+    match cause:
+        case ssl.SSLCertVerificationError(verify_message=reason):
+            return CertificateError(f"The certificate of {where} is not trusted: {reason}.")
+        case None | ssl.SSLEOFError():
+            return UnreachableError(f"The server at {where} cannot be reached.")
+    return UnreachableError(f"{where} does not speak TLS: perhaps the address begins with http://.")
 
 
 def closed(code: int, reason: str | None) -> RefusedError:

@@ -9,7 +9,7 @@ import httpx
 import msgspec
 
 from sharechat.client.addresses import RoomAddress, Server
-from sharechat.client.errors import ProtocolError, UnreachableError, refused
+from sharechat.client.errors import ProtocolError, UnreachableError, refused, unreachable
 from sharechat.domain.messages import Identity, Message
 
 TIMEOUT = 20.0
@@ -146,8 +146,7 @@ async def _client() -> AsyncIterator[httpx.AsyncClient]:
         ) as client:
             yield client
     except httpx.TransportError as error:
-        reason = str(error) or "it does not answer"
-        raise UnreachableError(f"The server cannot be reached: {reason}.") from error
+        raise unreachable(error, error.request.url.netloc.decode()) from error
 
 
 async def _raise_for_status(response: httpx.Response) -> None:

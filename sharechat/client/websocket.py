@@ -14,7 +14,14 @@ from trio_websocket import (
 )
 
 from sharechat.client.addresses import RoomAddress, Server
-from sharechat.client.errors import ClientError, ProtocolError, UnreachableError, closed, refused
+from sharechat.client.errors import (
+    ClientError,
+    ProtocolError,
+    UnreachableError,
+    closed,
+    refused,
+    unreachable,
+)
 from sharechat.client.rest import detail_of
 
 SUBPROTOCOL = "sharechat.v1"
@@ -53,7 +60,7 @@ async def open_websocket(
             raise closed(1006, None) from None
         raise closed(error.reason.code, error.reason.reason) from None
     except (HandshakeError, OSError, trio.BrokenResourceError) as error:
-        raise UnreachableError("The server cannot be reached.") from error
+        raise unreachable(error, address.server.authority) from error
 
 
 @asynccontextmanager
@@ -146,9 +153,15 @@ class _Stream(trio.abc.Stream):
 
 
 async def _open_stream(server: Server) -> trio.SocketStream | trio.SSLStream[trio.SocketStream]:
-    if server.secure:
-        return await trio.open_ssl_over_tcp_stream(server.host, server.port, https_compatible=True)
-    return await trio.open_tcp_stream(server.host, server.port)
+    if not server.secure:
+        return await trio.open_tcp_stream(server.host, server.port)
+    stream = await trio.open_ssl_over_tcp_stream(server.host, server.port, https_compatible=True)
+    try:
+        await stream.do_handshake()
+    except BaseException:
+        await trio.aclose_forcefully(stream)
+        raise
+    return stream
 
 
 async def _keep_alive(websocket: WebSocketConnection) -> None:

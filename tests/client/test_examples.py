@@ -154,3 +154,13 @@ async def test_a_cursor_that_the_room_does_not_have_is_refused(unlimited: Sharec
         async with client.join(page(unlimited.port, room), after=room):
             pass
     assert caught.value.code == 4400
+
+
+@pytest.mark.parametrize("name", ["bridge.py", "echo_bot.py", "logger.py"])
+async def test_a_program_that_is_called_wrongly_says_how(name: str) -> None:
+    done = await trio.run_process(
+        [sys.executable, str(EXAMPLES / name)], check=False, capture_stderr=True, env=environment()
+    )
+    assert done.returncode == 1
+    assert f"python examples/{name} https://" in done.stderr.decode()
+    assert "Traceback" not in done.stderr.decode()

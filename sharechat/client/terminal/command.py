@@ -11,7 +11,7 @@ from typing import NoReturn
 import click
 import trio
 
-from sharechat.client.addresses import RoomAddress, Server
+from sharechat.client.addresses import RoomAddress, Server, is_room_id
 from sharechat.client.errors import ClientError
 from sharechat.client.rest import NewRoom, create_room
 from sharechat.client.terminal.lines import run_lines, tell
@@ -55,6 +55,8 @@ def _options(command: Callable[..., None]) -> Callable[..., None]:
 def join_command(url: str, wants_json: bool, patience: float, bell: bool) -> None:
     """Join the room at URL, its page's address or its websocket's.
 
+    A room's id alone means a room on this machine.
+
     On a terminal there is a screen; /help explains it. Anywhere else, and if TERM is "dumb", each
     line of standard input is said and each message is printed on a line. The lines are read
     once the room has been joined, and after the last of them the command waits until all are
@@ -63,7 +65,7 @@ def join_command(url: str, wants_json: bool, patience: float, bell: bool) -> Non
     NO_COLOR turns the colours off.
     """
     try:
-        address = RoomAddress.parse(url)
+        address = RoomAddress.parse(f"{DEFAULT_SERVER}/{url.strip()}" if is_room_id(url) else url)
     except ValueError as error:
         raise click.BadParameter(str(error), param_hint="URL") from error
     _run(partial(_join, address, wants_json=wants_json, patience=patience, bell=bell))
