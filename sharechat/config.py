@@ -72,8 +72,8 @@ class Settings:
             raise click.UsageError("--keyfile needs --certfile, the certificate of the key.")
         if self.workers > 1 and not self.database_url:
             raise click.UsageError(
-                "--workers needs --database-url and --redis-url: without them each process "
-                "would need rooms of its own."
+                "--workers needs --database-url and --redis-url: processes share rooms only "
+                "through Postgres and Redis."
             )
 
     @property
@@ -229,7 +229,7 @@ OPTIONS: Sequence[Callable[[], click.Option]] = (
         envvar="SHARECHAT_MESSAGE_RATE",
         type=Rate(0),
         default=Settings.message_rate,
-        help="Messages a second from one member, and a tenth of those of one address; "
+        help="Messages a second from one member; one address may send ten times as many. "
         "0 sets no limit.",
     ),
     _option(
@@ -296,7 +296,7 @@ OPTIONS: Sequence[Callable[[], click.Option]] = (
         "--metrics",
         envvar="SHARECHAT_METRICS",
         type=HostPort(),
-        help="An address, such as 127.0.0.1:9090, on which /metrics shows Prometheus how the "
+        help="An address, such as 127.0.0.1:9091, on which /metrics shows Prometheus how the "
         "server does. Whoever reaches it may read it.",
     ),
     _option(
