@@ -62,6 +62,7 @@ def stop_signals(*, hangup: bool = True) -> list[signal.Signals]:
 async def parent_ended() -> None:
     """Wait, in a worker, until the parent process has ended for whatever reason."""
     await trio.lowlevel.wait_readable(sys.stdin.fileno())
+    log.warning("the parent process has ended")
 
 
 class _Hangups:

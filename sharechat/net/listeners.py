@@ -34,7 +34,9 @@ def bind_unix(path: Path) -> socket.socket:
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         with suppress(FileNotFoundError):
-            if stat.S_ISSOCK(path.lstat().st_mode) and not _is_listening(path):
+            if not stat.S_ISSOCK(path.lstat().st_mode):
+                raise FileExistsError(errno.EEXIST, "There is a file that is not a socket")
+            if not _is_listening(path):
                 path.unlink()
         sock.bind(str(path))
         return adopt(sock)

@@ -3,6 +3,7 @@
 import structlog
 from quart import Quart, Response, has_request_context, request, websocket
 from werkzeug.exceptions import HTTPException
+from werkzeug.routing.exceptions import WebsocketMismatch
 
 from sharechat.domain.errors import SharechatError, TooFastError
 from sharechat.domain.outcomes import PROBLEM_OF, RETRY_AFTER, Problem, problem_json
@@ -69,6 +70,11 @@ def install(app: Quart, telemetry: Telemetry = SILENT) -> None:
         if isinstance(error, TooFastError):
             return respond(problem, str(error), error.retry_after)
         return respond(problem, str(error))
+
+    @app.errorhandler(WebsocketMismatch)
+    async def no_websocket(error: WebsocketMismatch) -> Response:
+        error.description = "There is no websocket here. A room's is at /api/serve/<room-id>."
+        return await unroutable(error)
 
     @app.errorhandler(HTTPException)
     async def unroutable(error: HTTPException) -> Response:

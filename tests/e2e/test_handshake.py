@@ -110,6 +110,15 @@ async def test_a_malformed_handshake_is_refused_with_a_problem(
     assert_problem(refused, 400, "bad-handshake")
 
 
+async def test_whoever_takes_the_pages_address_for_the_websockets_is_told_where_that_is(
+    server: SharechatProcess, room: str
+) -> None:
+    asked = request(room).replace(b"/api/serve/", b"/room/")
+    refused = await answer(server, asked)
+    assert refused.status == 400
+    assert "/api/serve/" in json.loads(refused.body)["detail"]
+
+
 async def test_a_client_that_does_not_wait_for_its_answer_is_refused(
     server: SharechatProcess, room: str
 ) -> None:

@@ -85,7 +85,7 @@ def test_a_socket_on_which_another_listens_is_left_alone(path: Path) -> None:
 
 def test_so_is_any_other_file(path: Path) -> None:
     path.write_text("precious")
-    with pytest.raises(RuntimeError, match=f"cannot listen on {path}: "):
+    with pytest.raises(RuntimeError, match=f"on {path}: There is a file that is not a socket"):
         SharechatProcess("--unix", str(path)).start()
     assert path.read_text() == "precious"
 
