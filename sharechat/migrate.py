@@ -11,7 +11,10 @@ from sharechat.options_only import OptionsOnly, cannot_start
 
 @click.command(cls=OptionsOnly, params=options("database_url", "log_level", "log_json"))
 def migrate(database_url: str | None, log_level: str, log_json: bool) -> None:
-    """Bring the database's schema up to date, as `serve` does when it starts."""
+    """Bring the database's schema up to date.
+
+    `serve` does the same when it starts.
+    """
     logs.configure(log_level, json=log_json)
     if not database_url:
         raise click.UsageError("--database-url (DATABASE_URL) is missing: there is no database.")

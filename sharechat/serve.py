@@ -39,10 +39,11 @@ _GC_THRESHOLD = 10_000
 
 @click.command(cls=OptionsOnly, params=options())
 def serve(**params: Any) -> None:
-    """Serve until SIGTERM, Ctrl-C or, without --certfile, SIGHUP.
+    """Run the server.
 
-    Alone, with the rooms in a file (--data) or in memory (--in-memory); or, given --database-url
-    and --redis-url, as one of any number of processes that serve the same rooms.
+    It runs alone, with the rooms in a file (--data) or in memory (--in-memory); or, given
+    --database-url and --redis-url, as one of any number of processes that serve the same rooms.
+    SIGTERM, Ctrl-C or, without --certfile, SIGHUP stops it.
     """
     settings = Settings.from_params(params)
     logs.configure(settings.log_level, json=settings.log_json)

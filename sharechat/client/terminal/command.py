@@ -75,10 +75,11 @@ def join_command(url: str, wants_json: bool, patience: float, bell: bool) -> Non
 @click.argument("server", default=DEFAULT_SERVER)
 @_options
 def new_command(server: str, wants_json: bool, patience: float, bell: bool) -> None:
-    """Make a room on SERVER, by default one on this machine, print its address, and join it.
+    """Make a room, print its address, and join it.
 
-    The address is printed to standard output; the key, by which the room can be deleted, to
-    standard error. With --json the first line is an object that has both.
+    SERVER is by default one on this machine. The address is printed to standard output; the key,
+    by which the room can be deleted, to standard error. With --json the first line is an object
+    that has both.
     """
     try:
         Server.parse(server)
