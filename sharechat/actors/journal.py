@@ -127,7 +127,8 @@ class Journal:
             with trio.move_on_at(submission.deadline) as patience:
                 await self._sender.send(submission)
             if patience.cancelled_caught:
-                submission.expire()  # Now: its author may go, and `keep` would have it lost.
+                # At once: if its author went first, it would be neither stored nor told of.
+                submission.expire()
 
     def leave(self, draft: Draft) -> None:
         """Take a `left`, and store it after everything its member sent, however long that takes.
@@ -163,7 +164,7 @@ class Journal:
                 self._pending.append(await self._mailbox.receive())
                 self._taken += 1
             else:
-                await trio.lowlevel.checkpoint()  # `append` need not be one.
+                await trio.lowlevel.checkpoint()  # A call of `append` need not be one.
             self._gather()
             if self._pending:
                 await self._commit()
