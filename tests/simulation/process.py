@@ -214,6 +214,7 @@ def _note_when_settled(journal: Journal) -> None:
         def settle_and_note(outcome: Entry | NotStoredError) -> None:
             client.storing = False
             given.settled_at = trio.current_time()
+            given.failed = isinstance(outcome, NotStoredError)
             client.settled_at.append(given.settled_at)
             settle(outcome)
 

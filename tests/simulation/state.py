@@ -86,6 +86,8 @@ class Given:
     at: float
     settled_at: float = inf
     """When the member was told what became of it, if it was."""
+    failed: bool = False
+    """Whether that was that it is not stored."""
 
 
 class AuthorState:

@@ -59,7 +59,10 @@ def failures_are_for_a_reason(world: World, connection: ClientState) -> Iterator
             continue
         text = world.said[message.id]
         if connection.dawdled:  # It may read of a failure any time later.
-            at = min(_settled_at(connection, text), default=at)
+            failed_at = (
+                g.settled_at for g in connection.given if g.draft.id == message.id and g.failed
+            )
+            at = min(failed_at, default=at)
         began = at - Policy.store_timeout - 20
         faults = world.faults
         number = connection.process.number
@@ -74,12 +77,6 @@ def failures_are_for_a_reason(world: World, connection: ClientState) -> Iterator
             justified = "\0" in text or lost_lease or connection.room_id in world.dead_rooms
         if not justified:
             yield f"{connection}: {text!r} failed for no reason: {message.text}"
-
-
-def _settled_at(connection: ClientState, text: str) -> Sequence[float]:
-    """Return when the server knew what becomes of a text, for each time that it was said."""
-    settled = zip(connection.consumed, connection.settled_at, strict=False)
-    return [at for said, at in settled if said == text]
 
 
 def last_words_are_stored(world: World, connection: ClientState) -> Iterator[str]:
