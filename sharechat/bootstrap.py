@@ -18,7 +18,7 @@ from sharechat.config import Settings
 from sharechat.domain.errors import SharechatError
 from sharechat.domain.ports import Queue, Repository
 from sharechat.domain.sources import Sources
-from sharechat.domain.telemetry import SILENT, Telemetry
+from sharechat.domain.telemetry import SILENT, Level, Telemetry
 from sharechat.net.admission import Admission
 from sharechat.web.app import make_app
 from sharechat.web.health import Health
@@ -95,10 +95,15 @@ def open_stores(settings: Settings, telemetry: Telemetry = SILENT) -> Stores:
     if not (settings.database_url and settings.redis_url):
         queue = MemoryBus().queue()
         if settings.in_memory:
-            return Stores(MemoryRepository(max_bytes=settings.max_memory), queue)
+            memory = MemoryRepository(max_bytes=settings.max_memory)
+            telemetry.watch(Level.SPACE_USED, lambda: memory.used_bytes)
+            telemetry.watch(Level.SPACE_LIMIT, lambda: settings.max_memory)
+            return Stores(memory, queue)
         from sharechat.adapters.sqlite import SqliteRepository
 
         sqlite = SqliteRepository(settings.data_file, max_bytes=settings.max_data)
+        telemetry.watch(Level.SPACE_USED, lambda: sqlite.used_bytes)
+        telemetry.watch(Level.SPACE_LIMIT, lambda: settings.max_data)
         return Stores(sqlite, queue, prepare=sqlite.prepare, clean_up=sqlite.aclose)
     from sharechat.adapters.postgres import PostgresRepository, migrate
     from sharechat.adapters.redis import open_queue

@@ -18,6 +18,10 @@ class Level(enum.Enum):
     """Rooms that have an actor on this process."""
     WAITING = enum.auto()
     """Drafts in the Journal whose outcome is not known yet."""
+    SPACE_USED = enum.auto()
+    """Bytes that the rooms take in the file or in memory, as of a minute ago at most."""
+    SPACE_LIMIT = enum.auto()
+    """Bytes that they may take."""
     BUS_UP = enum.auto()
     """1 if the Queue works, else 0."""
 

@@ -65,12 +65,14 @@ def rules() -> Iterator[Any]:
 
 @pytest.fixture(scope="module", name="samples")
 def _samples(servers: Cluster) -> Samples:
-    """A scrape of two workers, after a member has come, talked and gone."""
+    """A scrape of two workers, after a member has come, talked and gone, and what a file adds."""
     server = servers.serve("--workers", "2", *FLAG)
     trio.run(_visit, server)
     wait_until(lambda: scrape(server).total("sharechat_leaves_total") == 1)
     samples = scrape(server)
     assert server.stop() == 0
+    with SharechatProcess(*FLAG) as alone:
+        samples.all += [s for s in scrape(alone).all if s.name.startswith("sharechat_space_")]
     return samples
 
 

@@ -160,7 +160,10 @@ async def test_a_file_that_is_larger_than_it_may_be_can_be_read_and_not_joined(
         talker = await join(nursery, server.ws_url(room))
         assert await talker.close_code() == 4450
         assert len(texts(history(server.url, room))) == 100
-        assert scrape(server).total("sharechat_refusals_total", {"kind": "full"}) == 1
+        now = scrape(server)
+        assert now.total("sharechat_refusals_total", {"kind": "full"}) == 1
+        assert now.total("sharechat_space_limit_bytes") == 1 << 20
+        assert now.total("sharechat_space_used_bytes") > 100 * 16_000
         assert await trio.to_thread.run_sync(server.stop) == 0
     assert "the server is full" in server.stderr
 

@@ -6,7 +6,11 @@ import trio
 from trio.testing import MockClock
 
 from sharechat.actors.policy import Policy
-from sharechat.domain.messages import to_json
+from sharechat.adapters.prometheus import PrometheusTelemetry
+from sharechat.bootstrap import open_stores
+from sharechat.config import Settings
+from sharechat.domain import ids
+from sharechat.domain.messages import RoomInfo, to_json
 from sharechat.domain.subprotocols import SharechatV1
 from tests.harness.connection import BUFFER
 from tests.harness.house import UNLIMITED, Node, open_house
@@ -170,3 +174,14 @@ async def test_what_fails_because_of_a_bug_is_counted_by_what_it_is(
         node.queue.raises = bug
         other.says("hello")
         await until(lambda: failures("actor") == 1)
+
+
+async def test_how_much_of_the_memory_is_used_is_shown(autojump_clock: MockClock) -> None:
+    telemetry = PrometheusTelemetry("0")
+    settings = Settings(in_memory=True, max_memory=1 << 20)
+    stores = open_stores(settings, telemetry)
+    assert counted(telemetry, "sharechat_space_limit_bytes") == 1 << 20
+    assert counted(telemetry, "sharechat_space_used_bytes") == 0
+    room = RoomInfo(ids.new_room_id(), "Blue Door", 0)
+    await stores.repository.create_room(room, b"")
+    assert 0 < counted(telemetry, "sharechat_space_used_bytes") < 10_000

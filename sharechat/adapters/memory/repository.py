@@ -77,7 +77,8 @@ class MemoryRepository:
         self._now = (sources or Sources()).now
         self._max_bytes = max_bytes
         self._max_bytes_of_talk = max_bytes * (1 - _RESERVED)
-        self._size = 0
+        self.used_bytes = 0
+        """What the rooms take, about."""
         self._rooms: dict[RoomId, _Room] = {}
         self._leases: dict[ProcessId, int] = {}
         self._dead: set[ProcessId] = set()
@@ -87,10 +88,10 @@ class MemoryRepository:
         await trio.lowlevel.checkpoint()
         if room.id in self._rooms:
             return
-        if self._size + _ROOM_COST > self._max_bytes_of_talk:
+        if self.used_bytes + _ROOM_COST > self._max_bytes_of_talk:
             raise FullError
         self._rooms[room.id] = _Room(room.name, key_hash, self._now())
-        self._size += _ROOM_COST
+        self.used_bytes += _ROOM_COST
 
     async def get_rooms(self, room_ids: Collection[RoomId]) -> dict[RoomId, RoomInfo]:
         await trio.lowlevel.checkpoint()
@@ -136,7 +137,7 @@ class MemoryRepository:
         if joins:
             limit = self._max_bytes
             cost += _membership_cost(draft.member)
-        if self._size + cost > limit and draft.type is not MessageType.LEFT:
+        if self.used_bytes + cost > limit and draft.type is not MessageType.LEFT:
             return NoSpaceError()
         if joins:
             self._end_membership(room, draft)
@@ -227,13 +228,13 @@ class MemoryRepository:
 
     def _remove(self, room_id: RoomId) -> None:
         room = self._rooms.pop(room_id)
-        self._size -= room.size
+        self.used_bytes -= room.size
         for member_id, (_, process_id) in room.members.items():
             del self._members_of[process_id][room_id, member_id]
 
     def _grow(self, room: _Room, cost: int) -> None:
         room.size += cost
-        self._size += cost
+        self.used_bytes += cost
 
     def _get_room(self, room_id: RoomId) -> _Room:
         try:

@@ -30,6 +30,11 @@ _LEVELS = {
     ),
     Level.ROOMS: ("sharechat_rooms", "Rooms with an actor on this process."),
     Level.WAITING: ("sharechat_journal_waiting", "Drafts that wait to be stored."),
+    Level.SPACE_USED: (
+        "sharechat_space_used_bytes",
+        "Bytes that the rooms take in the file or in memory.",
+    ),
+    Level.SPACE_LIMIT: ("sharechat_space_limit_bytes", "Bytes that they may take."),
     Level.BUS_UP: ("sharechat_bus_up", "1 if the bus between processes works, else 0."),
 }
 

@@ -20,6 +20,7 @@ from sharechat.adapters.sqlite.lock import acquire_lock
 from sharechat.adapters.sqlite.migrate import migrate_file
 from sharechat.adapters.sqlite.readers import Readers
 from sharechat.adapters.sqlite.rows import to_blob, to_microseconds
+from sharechat.adapters.sqlite.space import used_bytes
 from sharechat.adapters.sqlite.writer import Writer
 from sharechat.domain.errors import UnavailableError
 from sharechat.domain.ids import MessageId, ProcessId, RoomId
@@ -68,6 +69,8 @@ class SqliteRepository:
         self._writer = Writer(self._path)
         self._readers = Readers(self._path)
         self._lock: int | None = None
+        self.used_bytes = 0
+        """Of the file; each call of `remove_stale_rooms` looks, and `prepare`."""
 
     async def prepare(self) -> None:
         """Make the file if there is none, lock it, and bring its schema up to date.
@@ -92,6 +95,7 @@ class SqliteRepository:
         # What SQLite needs for reading is made beside the file now, and not on a disk that has
         # become full.
         await self._read(rooms.count_removed)
+        self.used_bytes = await self._read(used_bytes)
 
     async def aclose(self) -> None:
         """Do the changes that wait, and end the threads, even if cancelled. May be called twice.
@@ -157,6 +161,7 @@ class SqliteRepository:
         """
         start = trio.current_time()
         deadline = start + CALL_TIMEOUT
+        self.used_bytes = await self._read(used_bytes)
         now = self._microseconds()
         of_unjoined = age if unjoined_age is None else min(age, unjoined_age)
         ages = rooms.Ages(now - _to_microseconds(age), now - _to_microseconds(of_unjoined))

@@ -28,7 +28,7 @@ class Space:
     """
 
     def __init__(self, connection: sqlite3.Connection, max_bytes: float) -> None:
-        self._joins = inf if max_bytes == inf else max_bytes - _used(connection)
+        self._joins = inf if max_bytes == inf else max_bytes - used_bytes(connection)
         self._talk = self._joins - max_bytes * _RESERVED if max_bytes < inf else inf
 
     def take_for_room(self) -> bool:
@@ -58,7 +58,8 @@ def _entry_cost(text: str) -> int:
     return _ENTRY_COST + size
 
 
-def _used(connection: sqlite3.Connection) -> int:
+def used_bytes(connection: sqlite3.Connection) -> int:
+    """Return how many bytes of the file are in use."""
     ((size, pages, free),) = connection.execute(
         "SELECT page_size, page_count, freelist_count"
         " FROM pragma_page_size, pragma_page_count, pragma_freelist_count"
