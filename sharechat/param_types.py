@@ -74,7 +74,6 @@ class Duration(click.ParamType):  # type: ignore[type-arg] # generic in new clic
 
 _SIZES = {"KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30}
 
-
 _LEAST_SIZE = 1 << 20
 
 
@@ -90,10 +89,10 @@ class Size(click.ParamType):  # type: ignore[type-arg]
             return value
         number, unit = (value[:-3], value[-3:]) if value[-3:] in _SIZES else (value, "")
         if not re.fullmatch(r"[0-9]{1,15}", number) or not int(number):
-            self.fail(f"{value!r} is not a size such as 100000, 64MiB or 2GiB.", param, ctx)
+            self.fail(f"{value!r} is not a size such as 2000000, 64MiB or 2GiB.", param, ctx)
         size = int(number) * _SIZES.get(unit, 1)
         if size < _LEAST_SIZE:
-            self.fail(f"{value!r} is too little: nothing fits into less than 1MiB.", param, ctx)
+            self.fail(f"{value!r} is too little: it must be at least 1MiB.", param, ctx)
         return size
 
 

@@ -69,9 +69,10 @@ def unreachable(error: BaseException, where: str) -> ClientError:
     match cause:
         case ssl.SSLCertVerificationError(verify_message=reason):
             return CertificateError(f"The certificate of {where} is not trusted: {reason}.")
-        case None | ssl.SSLEOFError():
-            return UnreachableError(f"The server at {where} cannot be reached.")
-    return UnreachableError(f"{where} does not speak TLS: perhaps the address begins with http://.")
+        case ssl.SSLError(reason="WRONG_VERSION_NUMBER" | "RECORD_LAYER_FAILURE" | "HTTP_REQUEST"):
+            text = f"{where} does not speak TLS: perhaps the address begins with http://."
+            return UnreachableError(text)
+    return UnreachableError(f"The server at {where} cannot be reached.")
 
 
 def closed(code: int, reason: str | None) -> RefusedError:

@@ -209,7 +209,7 @@ def _note_when_settled(journal: Journal) -> None:
             await submit(submission)
             return
         client = serving.get()
-        given = Given(submission.draft, trio.current_time())
+        given = Given(submission.draft)
 
         def settle_and_note(outcome: Entry | NotStoredError) -> None:
             client.storing = False

@@ -83,7 +83,8 @@ class Given:
     """A message that the server gave to its Journal."""
 
     draft: Draft
-    at: float
+    at: float = inf
+    """When the Journal had room for it."""
     settled_at: float = inf
     """When the member was told what became of it, if it was."""
     failed: bool = False

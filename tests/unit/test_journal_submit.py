@@ -10,6 +10,7 @@ from sharechat.domain.errors import NotAMemberError, NotStoredError
 from sharechat.domain.ids import RoomId
 from sharechat.domain.messages import Entry, Identity
 from tests.harness import drafts
+from tests.harness.repository import Step
 from tests.unit.test_journal import JournalHarness
 
 
@@ -27,6 +28,13 @@ class Author:
 
         draft = drafts.chat(self._room_id, member or self._harness.member, text)
         await self._harness.journal.submit(Submission(draft, settle))
+
+    async def submit_and_hold(self, text: str) -> Step:
+        """Submit a text and wait until it is being stored, which goes on once it is released."""
+        step = self._harness.repository.at_next("append", hold=True)
+        await self.submit(text)
+        await step.reached.wait()
+        return step
 
     @property
     def failed(self) -> list[tuple[str, str]]:
@@ -65,10 +73,8 @@ async def test_authors_are_told_after_five_seconds_whatever_the_journal_waits_fo
 ) -> None:
     harness = JournalHarness(nursery, Policy(journal_mailbox=1))
     author = Author(harness, await harness.open())
-    step = harness.repository.at_next("append", hold=True)
     began = trio.current_time()
-    await author.submit("is being stored")
-    await step.reached.wait()
+    step = await author.submit_and_hold("is being stored")
     await trio.sleep(1)
     await author.submit("is in the mailbox")
     await trio.sleep(1)
@@ -90,9 +96,7 @@ async def test_an_author_that_is_cancelled_before_the_mailbox_had_room_is_told_n
 ) -> None:
     harness = JournalHarness(nursery, Policy(journal_mailbox=1))
     author = Author(harness, await harness.open())
-    step = harness.repository.at_next("append", hold=True)
-    await author.submit("first")
-    await step.reached.wait()
+    step = await author.submit_and_hold("first")
     await author.submit("second")
     with trio.move_on_after(1) as leaving:
         await author.submit("third")
@@ -108,9 +112,7 @@ async def test_an_answer_that_came_while_the_process_was_frozen_counts_before_th
 ) -> None:
     harness = JournalHarness(nursery)
     author = Author(harness, await harness.open())
-    step = harness.repository.at_next("append", hold=True)
-    await author.submit("hello")
-    await step.reached.wait()
+    step = await author.submit_and_hold("hello")
     await wait_all_tasks_blocked()
     mock_clock.jump(60)
     await wait_all_tasks_blocked()

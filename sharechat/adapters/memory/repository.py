@@ -78,7 +78,7 @@ class MemoryRepository:
         self._max_bytes = max_bytes
         self._max_bytes_of_talk = max_bytes * (1 - _RESERVED)
         self.used_bytes = 0
-        """What the rooms take, about."""
+        """About how many bytes rooms, messages and members take."""
         self._rooms: dict[RoomId, _Room] = {}
         self._leases: dict[ProcessId, int] = {}
         self._dead: set[ProcessId] = set()

@@ -70,7 +70,7 @@ class SqliteRepository:
         self._readers = Readers(self._path)
         self._lock: int | None = None
         self.used_bytes = 0
-        """Of the file; each call of `remove_stale_rooms` looks, and `prepare`."""
+        """Bytes of the file in use, as of `prepare` or the last call of `remove_stale_rooms`."""
 
     async def prepare(self) -> None:
         """Make the file if there is none, lock it, and bring its schema up to date.
