@@ -57,7 +57,8 @@ def _lines(api: Json) -> Iterator[str]:
     yield from (
         "",
         "A close code is for clients that offer `sharechat.v1`: browsers hide the status from",
-        "their pages. 4403 and 4421 are reserved; there it is always the status.",
+        "their pages. 4403 and 4421 are reserved; there it is always the status. 4450 comes to any",
+        "client if the server finds only after the handshake that it has no space for the member.",
         "",
         "## Close codes",
         "",
